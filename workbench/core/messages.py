@@ -1,0 +1,230 @@
+"""Messages between the engine and its judge, and between the engine and its clients.
+
+They travel as `core.wire` frames. State changes are `core.events`; what is here is either a request, an answer, or
+live progress that nobody needs to keep (gate ticks).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from workbench.core.candidate import CandidateId, Mark
+from workbench.core.events import Event
+from workbench.core.plan import Knob
+from workbench.core.session import SessionState
+from workbench.core.task import FunctionalForm, TaskInfo
+from workbench.core.verdict import Gate, Target, Verdict
+
+# --- to the judge ---------------------------------------------------------------------------------------------
+
+
+class LoadTask(msgspec.Struct, frozen=True, kw_only=True, tag="load_task"):
+    """Execute the task file and find its signature; answered by `TaskReady` or `TaskFailed`."""
+
+    path: str
+    """A .py file, a folder or "pkg.module:Class"."""
+    target: Target
+    arch: str | None = None
+    timeout_s: float | None = None
+    """Limit of one launch of a candidate; None takes the target's default."""
+    revision: int = 1
+
+
+class Judge(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
+    """Judge one candidate; answered by any number of `GateTicked`, then one `Judged`."""
+
+    candidate: CandidateId
+    source: bytes
+    """The file's bytes, whatever they are: garbage is a candidate that fails `parse`."""
+    path: str = ""
+    """How diagnostics name it."""
+    timing: bool = True
+
+
+class CancelJudging(msgspec.Struct, frozen=True, kw_only=True, tag="cancel_judging"):
+    """Stop with the candidate as soon as possible; answered by `Judged` with `cancelled`, if it was still judged."""
+
+    candidate: CandidateId
+
+
+class FindFunctionalForm(msgspec.Struct, frozen=True, kw_only=True, tag="find_functional_form"):
+    """Stage 1 for the loaded task; answered by `FunctionalFormReady`. Takes seconds; ask when idle."""
+
+
+class StopJudge(msgspec.Struct, frozen=True, kw_only=True, tag="stop_judge"):
+    """End the worker and everything it started."""
+
+
+ToJudge = LoadTask | Judge | CancelJudging | FindFunctionalForm | StopJudge
+
+# --- from the judge -------------------------------------------------------------------------------------------
+
+
+class JudgeStarted(msgspec.Struct, frozen=True, kw_only=True, tag="judge_started"):
+    """The worker runs; torch may still be importing."""
+
+    pid: int
+    versions: dict[str, str]
+
+
+class JudgeProgress(msgspec.Struct, frozen=True, kw_only=True, tag="judge_progress"):
+    """What it is busy with besides a candidate: "importing torch", "loading the task", "fp64 reference"."""
+
+    text: str
+
+
+class TaskReady(msgspec.Struct, frozen=True, kw_only=True, tag="task_ready"):
+    info: TaskInfo
+
+
+class TaskFailed(msgspec.Struct, frozen=True, kw_only=True, tag="task_failed"):
+    """One sentence on what is wrong with the task, and what to do."""
+
+    message: str
+    do: str = ""
+
+
+class GateTicked(msgspec.Struct, frozen=True, kw_only=True, tag="gate_ticked"):
+    """A gate began (`gate` None) or ended."""
+
+    candidate: CandidateId
+    name: str
+    gate: Gate | None = None
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
+    candidate: CandidateId
+    verdict: Verdict | None
+    """None: cancelled."""
+    cancelled: bool = False
+    knobs: tuple[Knob, ...] = ()
+
+
+class FunctionalFormReady(msgspec.Struct, frozen=True, kw_only=True, tag="functional_form_ready"):
+    form: FunctionalForm
+
+
+FromJudge = JudgeStarted | JudgeProgress | TaskReady | TaskFailed | GateTicked | Judged | FunctionalFormReady
+
+# --- client to engine -----------------------------------------------------------------------------------------
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    request: int = 0
+    """Echoed in the `Answer`."""
+
+
+class Attach(_Request, frozen=True, kw_only=True, tag="attach"):
+    """First message of a client; answered by `Attached`, then events."""
+
+    author: str
+    version: str
+
+
+class MarkCandidate(_Request, frozen=True, kw_only=True, tag="mark_candidate"):
+    candidate: CandidateId
+    mark: Mark | None
+    reason: str = ""
+
+
+class SubmitCandidate(_Request, frozen=True, kw_only=True, tag="submit_candidate"):
+    """Add a candidate. The answer carries its id; a duplicate is added and never judged."""
+
+    source: bytes
+    name: str
+    provenance: str = "human"
+    parents: tuple[CandidateId, ...] = ()
+    origin_path: str | None = None
+    note: str = ""
+
+
+class VerifyAgain(_Request, frozen=True, kw_only=True, tag="verify_again"):
+    candidate: CandidateId
+
+
+class TuneCandidate(_Request, frozen=True, kw_only=True, tag="tune_candidate"):
+    """Sweep its knobs; refused where it has none."""
+
+    candidate: CandidateId
+
+
+class CancelCandidate(_Request, frozen=True, kw_only=True, tag="cancel_candidate"):
+    candidate: CandidateId
+    reason: str = ""
+
+
+class ReadSource(_Request, frozen=True, kw_only=True, tag="read_source"):
+    """Answered by an `Answer` whose `data` is the candidate's file."""
+
+    candidate: CandidateId
+
+
+class ReadVerdict(_Request, frozen=True, kw_only=True, tag="read_verdict"):
+    """Answered by an `Answer` whose `data` is verdicts/<id>.json."""
+
+    candidate: CandidateId
+
+
+class StopEngine(_Request, frozen=True, kw_only=True, tag="stop_engine"):
+    """End the engine and its judge once events are on disk; refused while another client is attached unless `force`."""
+
+    force: bool = False
+
+
+ToEngine = (
+    Attach
+    | MarkCandidate
+    | SubmitCandidate
+    | VerifyAgain
+    | TuneCandidate
+    | CancelCandidate
+    | ReadSource
+    | ReadVerdict
+    | StopEngine
+)
+
+# --- engine to client -----------------------------------------------------------------------------------------
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True, tag="attached"):
+    """The state so far; every event after `state.seq` follows as `EventHappened`."""
+
+    state: SessionState
+    session: str
+    """The session's folder, absolute."""
+    version: str
+    progress: EngineProgress
+
+
+class EventHappened(msgspec.Struct, frozen=True, kw_only=True, tag="event_happened"):
+    event: Event
+
+
+class EngineProgress(msgspec.Struct, frozen=True, kw_only=True, tag="engine_progress"):
+    """Live and not kept: what the engine is doing now."""
+
+    activity: str = ""
+    """"importing torch", "judging c0003", "" when idle."""
+    judging: CandidateId | None = None
+    gates: tuple[Gate, ...] = ()
+    """Gates that ended, of the candidate being judged."""
+    gate: str | None = None
+    """The gate that runs now."""
+    queued: int = 0
+    judge: Literal["starting", "loading", "ready", "restarting", "stopped"] = "starting"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
+    """To the request of that number."""
+
+    request: int
+    ok: bool
+    message: str = ""
+    """When refused: one sentence that says why and what to do. When done: what happened, if worth a line."""
+    candidate: CandidateId | None = None
+    data: bytes = b""
+
+
+FromEngine = Attached | EventHappened | EngineProgress | Answer
