@@ -1,6 +1,6 @@
 // The whole matrix as one array of float4 and a grid-stride loop: every thread does many elements, blocks never run out in
-// the middle of a wave. The bias column moves along by additions, so no division is paid for each element. Wins on any
-// shape, tall or wide; the bias is fetched again for every element, from L1.
+// the middle of a wave. The bias column moves along by additions, so no division is paid for each element. Wins on few
+// rows (decoding) and needs no thought about the shape; on tall matrices it fetches the bias again for every row.
 // clang-format off
 /*@plan
 BLOCK = tune(256, [128, 256, 512])

@@ -1,6 +1,6 @@
 // A warp for each row and a fixed number of blocks that walk over all rows: each warp adds up the losses of its own rows,
 // each block writes one sum, and a second, tiny launch adds those in a fixed order. Two looks at a row (largest logit, then
-// sum of exponentials), the second from cache. Wins with few classes (up to some 4,000) and many rows.
+// sum of exponentials), the second from cache. Wins with few classes (up to some 2,000) and many rows.
 // clang-format off
 /*@plan
 WARPS = tune(8, [4, 8, 16])

@@ -4,7 +4,7 @@
 // clang-format off
 /*@plan
 TILE = tune(128, [64, 128])
-DEPTH = tune(8, [8, 16])
+DEPTH = tune(16, [8, 16])
 compile(defines={"TILE": TILE, "DEPTH": DEPTH})
 
 def forward(a, b):

@@ -3,7 +3,7 @@
 // a single warp could not keep enough loads in flight; BLOCK is what to tune.
 // clang-format off
 /*@plan
-BLOCK = tune(256, [64, 128, 256, 512, 1024])
+BLOCK = tune(512, [64, 128, 256, 512, 1024])
 compile(defines={"BLOCK": BLOCK})
 
 def forward(x, weight, eps):

@@ -3,7 +3,7 @@
 // are too long to stay on chip; the second read comes from L2 as long as the rows in flight fit there.
 // clang-format off
 /*@plan
-BLOCK = tune(256, [128, 256, 512, 1024])
+BLOCK = tune(512, [128, 256, 512, 1024])
 compile(defines={"BLOCK": BLOCK})
 
 def forward(x):

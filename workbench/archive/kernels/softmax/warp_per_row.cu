@@ -1,7 +1,7 @@
 // One warp for each row, several rows for each block, and nothing but shuffles between the lanes: no shared memory and
 // no barrier. Each lane keeps a running maximum and a running sum (online softmax), so the row is read twice in all, the
-// second time mostly from cache. Wins on many short rows (up to some 2,000 columns), where a block's barriers would cost
-// more than the data; on long rows too few loads are in flight.
+// second time mostly from cache. Wins on many short rows (up to some 1,000 columns): at 256 columns it took an H200 a third
+// of the time of the variants with a block for each row. On long rows too few loads are in flight.
 // clang-format off
 /*@plan
 WARPS = tune(8, [2, 4, 8, 16])
