@@ -1,0 +1,382 @@
+"""A session as a screen sees it: start or find its engine, attach, read events, send requests.
+
+Imports nothing heavy, so that `start` can run before a screen imports its toolkit: the engine then starts while the
+screen does. The engine is detached; it outlives the screen and ends by itself once it has nothing to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from workbench import __version__
+from workbench.core.errors import SessionError
+from workbench.core.messages import (
+    Answer,
+    Attach,
+    Attached,
+    EngineProgress,
+    EventHappened,
+    FromEngine,
+    StopEngine,
+    SubmitCandidate,
+    ToEngine,
+)
+from workbench.core.session import SessionState
+from workbench.core.wire import MAX_FRAME_BYTES, FrameError, pack, read_frame_async
+from workbench.engine.runtime import places
+from workbench.engine.sessions import last_session, sessions_root, task_key
+
+START_LIMIT_S = 30.0
+"""How long an engine may take to say that it listens, seconds; it takes about 0.3."""
+
+
+class StartReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a started engine writes, once, to its --status-fd."""
+
+    ok: bool
+    session: str = ""
+    socket: str = ""
+    error: str = ""
+    """One sentence: why it could not start."""
+    do: str = ""
+
+
+class EngineStart:
+    """An engine that runs already or is starting; `connect` waits for it."""
+
+    def __init__(
+        self,
+        connection: socket.socket | None = None,
+        process: subprocess.Popen[bytes] | None = None,
+        status: int | None = None,
+        candidates: Sequence[str | os.PathLike[str]] = (),
+    ) -> None:
+        """Made by `start` and `start_session`."""
+        self._connection = connection
+        self._process = process
+        self._status = status
+        self._candidates = tuple(os.path.abspath(path) for path in candidates)
+
+    @property
+    def running(self) -> bool:
+        """An engine for this session ran before."""
+        return self._connection is not None
+
+    async def connect(self, *, author: str | None = None) -> EngineClient:
+        """Wait until the engine listens, and connect to it; `author` is whose marks these will be.
+
+        Raises:
+            SessionError: it could not start; the sentence is the engine's own.
+        """
+        connection = self._connection
+        if connection is None:
+            report = await self._report()
+            if not report.ok:
+                raise SessionError(report.error, do=report.do)
+            connection = _dial(Path(report.socket))
+            if connection is None:
+                raise SessionError("The engine ended just after its start.", do="Try again.")
+        reader, writer = await asyncio.open_unix_connection(sock=connection)
+        return EngineClient(reader, writer, author=author or default_author(), candidates=self._candidates)
+
+    async def _report(self) -> StartReport:
+        assert self._status is not None
+        reader = asyncio.StreamReader(limit=1 << 20)
+        loop = asyncio.get_running_loop()
+        pipe = os.fdopen(self._status, "rb", buffering=0)
+        self._status = None
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        try:
+            line = await asyncio.wait_for(reader.readline(), START_LIMIT_S)
+            return msgspec.json.decode(line, type=StartReport)
+        except TimeoutError:
+            raise SessionError(
+                f"The engine did not start within {START_LIMIT_S:.0f} s.", do="Is the machine overloaded?"
+            ) from None
+        except (msgspec.MsgspecError, ValueError):
+            raise SessionError("The engine ended while it started.", do=_last_words()) from None
+        finally:
+            transport.close()
+
+
+class EngineClient:
+    """One connection to an engine. `attach` first; then iterate `messages` and send `request`s, side by side."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        author: str,
+        candidates: Sequence[str] = (),
+    ) -> None:
+        """Made by `EngineStart.connect`."""
+        self.state = SessionState()
+        """The session, folded up to the last message that `messages` gave."""
+        self.progress = EngineProgress()
+        """The latest progress that `messages` gave."""
+        self.session = ""
+        """The session's folder, absolute; known once attached."""
+        self.author = author
+        self.closed: str | None = None
+        """Why the connection ended; None while it is open."""
+        self._reader = reader
+        self._writer = writer
+        self._candidates = candidates
+        self._attached: asyncio.Future[Attached] = asyncio.get_running_loop().create_future()
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._requests = 0
+        self._queue: asyncio.Queue[EventHappened | EngineProgress | None] = asyncio.Queue()
+        self._reading = asyncio.create_task(self._read())
+
+    async def __aenter__(self) -> EngineClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def attach(self) -> Attached:
+        """Ask for the snapshot; events follow from it without a gap. Submits the candidate files named at the start.
+
+        Raises:
+            SessionError: the engine ended.
+        """
+        self._send(Attach(author=self.author, version=__version__))
+        attached = await asyncio.shield(self._attached)
+        for path in self._candidates:
+            await self.submit_file(path)
+        self._candidates = ()
+        return attached
+
+    async def messages(self) -> AsyncIterator[EventHappened | EngineProgress]:
+        """Events and progress in their order, each folded into `state` or `progress` as it is given.
+
+        Ends when the engine does, or when it disconnected this client for not reading; `closed` says why.
+        """
+        while (message := await self._queue.get()) is not None:
+            self._apply(message)
+            yield message
+        self._queue.put_nowait(None)  # for another reader of the same client
+
+    def drain(self) -> list[EventHappened | EngineProgress]:
+        """What has come and was not read yet, folded; for a screen that draws in ticks."""
+        found: list[EventHappened | EngineProgress] = []
+        while not self._queue.empty():
+            message = self._queue.get_nowait()
+            if message is None:
+                self._queue.put_nowait(None)
+                break
+            self._apply(message)
+            found.append(message)
+        return found
+
+    async def request(self, message: ToEngine) -> Answer:
+        """Send a request and wait for its answer; a refusal is an answer with `ok` False.
+
+        Raises:
+            SessionError: the engine ended before it answered, or the message is too large.
+        """
+        self._requests += 1
+        number = self._requests
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers[number] = future
+        try:
+            self._send(msgspec.structs.replace(message, request=number))
+            return await future
+        finally:
+            del self._answers[number]
+
+    async def submit_file(self, path: str | os.PathLike[str], *, provenance: str = "human") -> Answer:
+        """Add the candidate file at `path`, which the engine watches from then on.
+
+        The engine reads it, with its `.plan.py` where it has one. The answer carries the candidate's id; a file that
+        cannot be read is refused with the reason.
+        """
+        absolute = os.path.abspath(path)
+        try:
+            absolute.encode()
+        except UnicodeEncodeError:
+            return Answer(
+                request=0, ok=False, message=f"{absolute!r} is not a UTF-8 file name; rename the file."
+            )
+        return await self.request(
+            SubmitCandidate(source=b"", name=Path(absolute).name, provenance=provenance, origin_path=absolute)
+        )
+
+    async def stop_engine(self, *, force: bool = False) -> Answer:
+        """Ask the engine to end; refused while another screen is attached, unless `force`."""
+        return await self.request(StopEngine(force=force))
+
+    async def close(self) -> None:
+        """Disconnect; the engine goes on."""
+        self._reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reading
+        self._end("closed by this side")
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    def _send(self, message: ToEngine) -> None:
+        if self.closed is not None:
+            raise SessionError(f"The engine is gone: {self.closed}.", do="Open the session again.")
+        frame = pack(message)
+        if len(frame) > MAX_FRAME_BYTES:
+            raise SessionError(f"This is too large to send ({len(frame)} bytes).", do="Shorten the file.")
+        self._writer.write(frame)
+
+    def _apply(self, message: EventHappened | EngineProgress) -> None:
+        if isinstance(message, EventHappened):
+            self.state.apply(message.event)
+        else:
+            self.progress = message
+
+    async def _read(self) -> None:
+        why = "the engine ended"
+        try:
+            while (message := await read_frame_async(self._reader, FromEngine, limit=1 << 30)) is not None:
+                match message:
+                    case Attached():
+                        self.state, self.progress = message.state, message.progress
+                        self.session = message.session
+                        if not self._attached.done():
+                            self._attached.set_result(message)
+                    case Answer():
+                        future = self._answers.get(message.request)
+                        if future is not None and not future.done():
+                            future.set_result(message)
+                        elif message.request == 0 and not message.ok:
+                            why = message.message
+                    case _:
+                        self._queue.put_nowait(message)
+        except (FrameError, ConnectionError) as error:
+            why = f"the connection broke ({error})"
+        self._end(why)
+
+    def _end(self, why: str) -> None:
+        if self.closed is not None:
+            return
+        self.closed = why
+        error = SessionError(f"The engine is gone: {why}.", do="Open the session again.")
+        for future in (self._attached, *self._answers.values()):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # retrieved here: nobody may be waiting any more
+        self._queue.put_nowait(None)
+
+
+def start(
+    task: str,
+    *,
+    candidates: Sequence[str | os.PathLike[str]] = (),
+    new: bool = False,
+    target: str | None = None,
+    arch: str | None = None,
+    sessions: str | None = None,
+) -> EngineStart:
+    """Find the running engine of the task's last session, or start one; returns at once (a few milliseconds).
+
+    Args:
+        task: a file, a folder or "pkg.module:Class".
+        candidates: files to submit once attached, and to watch.
+        new: start another session even where the task has one.
+        target: "host" or "cuda"; None takes the session's, else the configured one.
+        arch: for the compiler, "sm_90a"; None takes the configured one.
+        sessions: the folder of sessions where neither WORKBENCH_SESSIONS nor a workbench.toml names one.
+    """
+    root = sessions_root(sessions)
+    if not new:
+        last = last_session(root, task, target=target)
+        connection = _dial(places(last).socket) if last is not None else None
+        if connection is not None:
+            return EngineStart(connection=connection, candidates=candidates)
+    arguments = ["--task", task_key(task), "--root", str(root)]
+    arguments += ["--new"] if new else []
+    return _spawn(arguments, target, arch, candidates)
+
+
+def start_session(
+    session: str | os.PathLike[str], *, candidates: Sequence[str | os.PathLike[str]] = ()
+) -> EngineStart:
+    """As `start`, for the session in the folder `session`."""
+    folder = os.path.abspath(session)
+    connection = _dial(places(Path(folder)).socket)
+    if connection is not None:
+        return EngineStart(connection=connection, candidates=candidates)
+    return _spawn(["--session", folder], None, None, candidates)
+
+
+async def connect_or_start(
+    task: str,
+    candidates: Sequence[str | os.PathLike[str]] = (),
+    *,
+    new: bool = False,
+    target: str | None = None,
+    arch: str | None = None,
+    sessions: str | None = None,
+    author: str | None = None,
+) -> EngineClient:
+    """`start` and `connect` in one. Raises SessionError where the engine cannot start."""
+    starting = start(task, candidates=candidates, new=new, target=target, arch=arch, sessions=sessions)
+    return await starting.connect(author=author)
+
+
+def default_author() -> str:
+    """The user's login name; "someone" where there is none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "someone"
+
+
+def _spawn(
+    arguments: list[str],
+    target: str | None,
+    arch: str | None,
+    candidates: Sequence[str | os.PathLike[str]],
+) -> EngineStart:
+    read, write = os.pipe()
+    options = [*(["--target", target] if target else []), *(["--arch", arch] if arch else [])]
+    try:
+        process = subprocess.Popen(
+            # -P: a file named msgspec.py beside the task must not become msgspec.
+            [sys.executable, "-P", "-m", "workbench.engine", "--status-fd", str(write), *arguments, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(write,),
+            start_new_session=True,  # ctrl-C in the screen's terminal is not meant for the engine
+        )
+    except OSError as error:
+        os.close(read)
+        raise SessionError(f"The engine cannot be started: {error.strerror}.", do="Try again.") from None
+    finally:
+        os.close(write)
+    return EngineStart(process=process, status=read, candidates=candidates)
+
+
+def _dial(path: Path) -> socket.socket | None:
+    """A connection to the engine at `path`; None where nobody listens."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(2.0)  # an engine whose queue of new connections is full does not answer
+    try:
+        connection.connect(os.fspath(path))
+    except OSError:
+        connection.close()
+        return None
+    connection.setblocking(False)
+    return connection
+
+
+def _last_words() -> str:
+    return "Run `python -m workbench.engine --help` with the same Python to see why."

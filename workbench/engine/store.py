@@ -1,0 +1,368 @@
+"""A session on disk: the append-only log, and the files that its events name.
+
+Whatever an event names (a candidate's source, a verdict, the task's frozen sources) is on disk before the event is,
+and the event is on disk (fdatasync) before anyone is shown it; so a `kill -9` at any moment loses no shown event.
+A disk that is full or read-only is a `StoreError`: the log is cut back to its last whole line and stays usable, and
+the next append tries again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from workbench.core.candidate import CandidateId
+from workbench.core.errors import SessionError
+from workbench.core.events import Event, Noticed, decode_event, encode_event
+from workbench.core.session import SessionState, fold
+from workbench.engine.sessions import LOG
+
+FROZEN_FILE_BYTES = 4 << 20
+"""Sources up to this size are copied into task/<revision>/; larger ones (weights) are listed only."""
+
+_KNOWN: frozenset[str] = frozenset(
+    t.tag
+    for t in (msgspec.inspect.type_info(e) for e in Event.__args__)
+    if isinstance(t.tag, str)  # type: ignore[attr-defined, union-attr]
+)
+
+
+class StoreError(SessionError):
+    """The session's folder could not be written; what was there is whole, and nothing new was shown."""
+
+
+class LogContents(msgspec.Struct, frozen=True):
+    """What was read of an events.jsonl."""
+
+    events: tuple[Event, ...]
+    seq: int
+    """The last event's number, events of unknown types included."""
+    good_bytes: int
+    """Length of the log up to its last whole line."""
+    torn_bytes: int
+    """What follows: a line whose writing was cut short."""
+    unknown: tuple[str, ...]
+    """Types of events that a newer version wrote; they are passed over."""
+
+
+def read_log(path: Path) -> LogContents:
+    """Read a log. A torn tail is reported, not removed.
+
+    Raises:
+        SessionError: it cannot be read, or a line before its end is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SessionError(
+            f"{path} cannot be read: {error.strerror}.", do="Check the folder's permissions."
+        ) from None
+    events: list[Event] = []
+    unknown: dict[str, None] = {}
+    seq, good, number = 0, 0, 0
+    for number, (start, line) in enumerate(_lines(data), 1):
+        end = start + len(line)
+        try:
+            event = _decode(line)
+        except msgspec.MsgspecError as error:
+            if _all_damaged(data[end:]):
+                break  # nothing whole follows: the last append was cut short
+            raise SessionError(
+                f"{path}:{number} is damaged ({error}).",
+                do="Restore the file, or delete that line to go on without it.",
+            ) from None
+        if isinstance(event, str):
+            unknown[event] = None
+            seq = max(seq, _seq(line))
+        else:
+            events.append(event)
+            seq = max(seq, event.seq)
+        good = end
+    return LogContents(tuple(events), seq, good, len(data) - good, tuple(unknown))
+
+
+class Store:
+    """The one writer of a session's folder. `open` it, `append` events, write the files they name first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seq = 0
+        self.refusal: str | None = None
+        """Why the last append was refused, in one sentence; None while writing works."""
+        self._fd = -1
+        self._size = 0
+        self._torn = False
+
+    @classmethod
+    def open(cls, folder: Path) -> tuple[Store, SessionState]:
+        """Open the session at `folder` for writing, and fold its log.
+
+        A torn tail is cut off and a `Noticed` event says so. A folder that cannot be written opens too: its state
+        is served, and every append raises the `StoreError` that `refusal` has already.
+
+        Raises:
+            SessionError: the log cannot be read or is damaged, or another engine writes it.
+        """
+        store = cls(folder)
+        path = folder / LOG
+        try:
+            store._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if not path.exists():
+                raise store._refuse(error) from None
+            store.refusal = str(store._refuse(error))
+        if store._fd >= 0:
+            try:
+                fcntl.flock(store._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                store.close()
+                raise SessionError(
+                    f"Another engine writes the session {folder.name}.", do="Attach to that one, or stop it."
+                ) from None
+        try:
+            contents = read_log(path)
+        except SessionError:
+            store.close()
+            raise
+        state = fold(contents.events)
+        state.seq = store.seq = contents.seq
+        store._size = contents.good_bytes
+        store._torn = contents.torn_bytes > 0
+        notices: list[Event] = []
+        if contents.torn_bytes:
+            notices.append(
+                Noticed(
+                    text=f"The log ended in a torn line of {contents.torn_bytes} bytes; it was dropped.",
+                    level="warning",
+                )
+            )
+        if contents.unknown:
+            notices.append(
+                Noticed(
+                    text=f"A newer version wrote events that this one passes over: {', '.join(contents.unknown)}.",
+                    level="warning",
+                )
+            )
+        if notices and store._fd >= 0:
+            with contextlib.suppress(StoreError):
+                for event in store.append(notices):
+                    state.apply(event)
+        return store, state
+
+    def append(self, events: Sequence[Event], *, author: str = "") -> list[Event]:
+        """Write `events` to disk, numbered and dated, and return them so; they may be shown from then on.
+
+        Raises:
+            StoreError: the folder is full, read-only or gone; nothing of `events` was kept.
+        """
+        now = time.time()
+        stamped = [
+            msgspec.structs.replace(event, seq=self.seq + 1 + i, at=now, author=author or event.author)
+            for i, event in enumerate(events)
+        ]
+        lines = [encode_event(event) for event in stamped]
+        for line in lines:
+            decode_event(line)  # a line that cannot be read back (a NaN, say) must never be written
+        data = b"".join(line + b"\n" for line in lines)
+        try:
+            self._reopen()
+            self._cut()
+            self._torn = True
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fd, view) :]
+            os.fdatasync(self._fd)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._cut()
+            raise self._refuse(error) from None
+        self._torn = False
+        self._size += len(data)
+        self.seq += len(stamped)
+        self.refusal = None
+        return stamped
+
+    def write_candidate(self, candidate: CandidateId, source: bytes) -> None:
+        """Put a candidate's file on disk, whole or not at all; raises StoreError."""
+        self._write(self.candidate_path(candidate), source)
+
+    def read_candidate(self, candidate: CandidateId) -> bytes:
+        """A candidate's file; raises SessionError where it cannot be read."""
+        return self._read(self.candidate_path(candidate))
+
+    def write_verdict(self, candidate: CandidateId, verdict: bytes) -> None:
+        """Put a verdict's JSON on disk, whole or not at all; raises StoreError."""
+        self._write(self.verdict_path(candidate), verdict)
+
+    def read_verdict(self, candidate: CandidateId) -> bytes:
+        """A verdict's JSON; raises SessionError where it cannot be read."""
+        return self._read(self.verdict_path(candidate))
+
+    def candidate_path(self, candidate: CandidateId) -> Path:
+        """candidates/<id>.cu"""
+        return self.folder / "candidates" / f"{candidate}.cu"
+
+    def verdict_path(self, candidate: CandidateId) -> Path:
+        """verdicts/<id>.json"""
+        return self.folder / "verdicts" / f"{candidate}.json"
+
+    def freeze_task(self, revision: int, sources: Sequence[str]) -> None:
+        """Copy the task's sources to task/<revision>/, with a sources.json that says where each came from.
+
+        Raises:
+            StoreError: the copies cannot be written.
+        """
+        final = self.folder / "task" / str(revision)
+        making = self.folder / "task" / f".{revision}.new"
+        try:
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir(parents=True)
+            listed = [_freeze(making, n, source) for n, source in enumerate(sources)]
+            _write_synced(making / "sources.json", msgspec.json.format(msgspec.json.encode(listed)))
+            _sync_folder(making)
+            if final.exists():  # left by an engine that died before it could log this revision
+                shutil.rmtree(final)
+            making.rename(final)
+            _sync_folder(final.parent)
+        except OSError as error:
+            shutil.rmtree(making, ignore_errors=True)
+            raise self._refuse(error) from None
+
+    def frozen(self, revision: int) -> dict[str, Path]:
+        """The frozen copy of each source of a revision, by the source's path; empty where there is none."""
+        folder = self.folder / "task" / str(revision)
+        try:
+            listed = msgspec.json.decode((folder / "sources.json").read_bytes(), type=list[dict[str, Any]])
+        except (OSError, msgspec.MsgspecError):
+            return {}
+        return {entry["path"]: folder / entry["copy"] for entry in listed if entry.get("copy")}
+
+    def close(self) -> None:
+        """Let go of the log; appended events are on disk already."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _reopen(self) -> None:
+        if self._fd < 0:
+            self._fd = os.open(self.folder / LOG, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _cut(self) -> None:
+        # Also after a failed append: half a line in the middle of the log would damage it for good.
+        if self._torn:
+            os.ftruncate(self._fd, self._size)
+            self._torn = False
+
+    def _write(self, path: Path, data: bytes) -> None:
+        making = path.with_name(f".{path.name}.new")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            _write_synced(making, data)
+            making.rename(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                making.unlink()
+            raise self._refuse(error) from None
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise SessionError(
+                f"{path} cannot be read: {error.strerror}.", do="Was it removed from the session?"
+            ) from None
+
+    def _refuse(self, error: OSError) -> StoreError:
+        refusal = _refusal(self.folder, error)
+        self.refusal = str(refusal)
+        return refusal
+
+
+def _refusal(folder: Path, error: OSError) -> StoreError:
+    what, do = {
+        errno.ENOSPC: ("is on a full disk", "Free some space; what was shown is kept."),
+        errno.EDQUOT: ("is over your disk quota", "Free some space; what was shown is kept."),
+        errno.EFBIG: ("may not grow (file size limit)", "Raise `ulimit -f`; what was shown is kept."),
+        errno.EROFS: ("is read-only", "Set WORKBENCH_SESSIONS to a folder that can be written."),
+        errno.EACCES: ("may not be written by you", "Set WORKBENCH_SESSIONS to a folder of yours."),
+        errno.EPERM: ("may not be written by you", "Set WORKBENCH_SESSIONS to a folder of yours."),
+        errno.ENOENT: ("was removed", "Restore it, or start another session with --new."),
+    }.get(error.errno or 0, (f"cannot be written ({error.strerror})", "What was shown is kept."))
+    return StoreError(f"The session folder {folder} {what}.", do=do)
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each line with its offset and its line feed; the last may lack it."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start) + 1 or len(data)
+        yield start, data[start:end]
+        start = end
+
+
+def _decode(line: bytes) -> Event | str:
+    """The event, or the type of one that this version does not know; raises msgspec.MsgspecError."""
+    if not line.endswith(b"\n"):
+        raise msgspec.DecodeError("no line feed at its end")
+    try:
+        return decode_event(line)
+    except msgspec.ValidationError:
+        raw = msgspec.json.decode(line)
+        kind = raw.get("type") if isinstance(raw, dict) else None
+        if isinstance(kind, str) and kind not in _KNOWN:
+            return kind
+        raise
+
+
+def _seq(line: bytes) -> int:
+    seq = msgspec.json.decode(line).get("seq")
+    return seq if isinstance(seq, int) else 0
+
+
+def _all_damaged(rest: bytes) -> bool:
+    for _, line in _lines(rest):
+        with contextlib.suppress(msgspec.MsgspecError):
+            _decode(line)
+            return False
+    return True
+
+
+def _freeze(folder: Path, number: int, source: str) -> dict[str, Any]:
+    try:
+        size = os.stat(source).st_size
+        if size <= FROZEN_FILE_BYTES:
+            name = f"{number}-{os.path.basename(source)}" if number else os.path.basename(source)
+            data = Path(source).read_bytes()
+        else:
+            return {"path": source, "copy": None, "bytes": size}
+    except OSError as error:
+        # Removed since it was loaded: that must not keep the revision from being shown.
+        return {"path": source, "copy": None, "bytes": 0, "note": error.strerror}
+    _write_synced(folder / name, data)
+    return {"path": source, "copy": name, "bytes": len(data)}
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
