@@ -1,0 +1,121 @@
+"""What every test gets: folders of its own instead of the user's, a seed that can be had again, and GPU tests skipped by reason.
+
+The compile cache is shared by the whole run (and by nothing else): compiling the same kernel once for each test would
+take most of the suite's time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_SEED = int(os.environ.get("WORKBENCH_TEST_SEED") or int.from_bytes(os.urandom(4), "little"))
+_FOLDER_VARIABLES = ("CACHE", "CONFIG", "DATA", "STATE")
+
+
+@functools.cache
+def why_no_gpu() -> str:
+    """Empty where the CUDA driver sees a device, else the reason to skip; asked once, without torch."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver on this machine (libcuda.so.1)"
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return "the NVIDIA driver does not start here"
+    return "" if count.value else "the NVIDIA driver sees no GPU"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Redirect the user's folders before anything of workbench is imported; child processes inherit them."""
+    home = Path(tempfile.mkdtemp(prefix="workbench-tests-"))
+    home.chmod(0o755)  # a sandboxed process that gave up root still has to reach what it may read
+    for name in _FOLDER_VARIABLES:
+        folder = home / name.lower()
+        folder.mkdir()
+        os.environ[f"XDG_{name}_HOME"] = str(folder)
+    # Sockets live here, and a socket's path may have 107 bytes at most: pytest's own folders are too deep.
+    runtime = home / "run"
+    runtime.mkdir(mode=0o700)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    os.environ["WORKBENCH_SESSIONS"] = str(home / "sessions")
+    config.stash[_HOME] = home
+    _configure_hypothesis()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"random seed {_SEED} (WORKBENCH_TEST_SEED={_SEED} draws the same again)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and (reason := why_no_gpu()):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def _seeded(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Python's own generator starts anew in each test, from the run's seed and the test's name."""
+    state = random.getstate()
+    random.seed(f"{_SEED}:{request.node.nodeid}")
+    yield
+    random.setstate(state)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A seed for this test: the run's seed and the test's name give the same one again."""
+    chosen = random.Random(f"{_SEED}:{request.node.nodeid}").getrandbits(31)
+    print(f"seed {chosen} (WORKBENCH_TEST_SEED={_SEED})")
+    return chosen
+
+
+@pytest.fixture
+def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty sessions folder for this test alone; child processes see it too."""
+    folder = tmp_path / "sessions"
+    monkeypatch.setenv("WORKBENCH_SESSIONS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout: README.md, docs/, tasks/ and the package stand here."""
+    return ROOT
+
+
+_HOME = pytest.StashKey[Path]()
+
+
+def _configure_hypothesis() -> None:
+    try:
+        import hypothesis
+    except ImportError:
+        return
+    # No deadline: it is a test of timing, and eight of them share two cores here. The blob repeats a failure exactly.
+    hypothesis.settings.register_profile(
+        "workbench",
+        deadline=None,
+        print_blob=True,
+        database=None,
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.function_scoped_fixture,
+        ],
+    )
+    hypothesis.settings.load_profile("workbench")
