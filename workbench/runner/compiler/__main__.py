@@ -1,0 +1,217 @@
+"""The compiler process: `python -m workbench.runner.compiler`.
+
+Warm and confined before it reads anything: it knows NVRTC and the way to the host compiler, may read headers and
+system libraries, write to its work folder, and run the toolchain. Each build runs in a forked child, so this process
+itself never looks at a candidate. Speaks `core.wire` frames of `messages` on its standard streams.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from workbench.core.build import BuildFailure, HostBuild
+from workbench.core.plan import Diagnostic
+from workbench.core.wire import MAX_FRAME_BYTES, FrameError, read_frame, write_frame
+from workbench.runner.compiler.children import Child, fork, gather
+from workbench.runner.compiler.headers import Headers, find_headers
+from workbench.runner.compiler.messages import (
+    FILE_NAME,
+    BuildAnswer,
+    BuildRequest,
+    CudaAnswer,
+    Failed,
+    Hello,
+    HostAnswer,
+)
+from workbench.runner.compiler.precompiled import Precompiled
+from workbench.sandbox import Policy, confine, spawn_guard
+
+MEMORY_BYTES = 4 << 30
+FILE_BYTES = 1 << 30
+"""A precompiled header with all of CUB, libcu++ and cooperative groups takes 420 MB."""
+SYSTEM = ("/usr/include", "/usr/local/include", "/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib")
+TOOLS = (
+    "/usr/bin",
+    "/bin",
+    "/usr/lib/gcc",
+    "/usr/libexec/gcc",
+    "/usr/lib/llvm",
+    "/lib64",
+    "/usr/lib",
+    "/lib",
+)
+
+
+class Process:
+    """What the process holds between builds."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.headers: Headers = find_headers()
+        self.versions: dict[str, str] = {}
+        self.absent: dict[str, str] = {}
+        self.nvrtc: Any = None
+        self.host: Any = None
+        self._load_nvrtc()
+        self._load_host()
+        self.precompiled = Precompiled(work / "pch", self.headers)
+
+    def _load_nvrtc(self) -> None:
+        try:
+            from workbench.runner.compiler import nvrtc
+
+            self.versions["nvrtc"] = nvrtc.warm_up()
+            self.nvrtc = nvrtc
+        except (ImportError, RuntimeError) as error:
+            self.absent["nvrtc"] = (
+                f"NVRTC is not here ({error}). Install nvidia-cuda-nvrtc, or run on Linux where its wheel exists."
+            )
+
+    def _load_host(self) -> None:
+        try:
+            from workbench.runner.host import build
+
+            self.host = build
+            self.versions.update(host_version(build))
+        except ImportError as error:
+            self.absent["host"] = f"The host target is not here ({error})."
+        if "host" not in self.versions and "host" not in self.absent:
+            self.absent["host"] = "There is no C++ compiler. Install g++ or clang++ (or set CXX)."
+
+    def policy(self) -> Policy:
+        """Headers, system libraries and the toolchain to read; the work folder to write; nothing else."""
+        readable = [*SYSTEM, *self.headers.folders, "/dev/urandom", "/etc/ld.so.cache"]
+        tools = [*TOOLS, *toolchain_folders()]
+        return Policy(
+            read=tuple(readable),
+            write=(str(self.work), "/dev/null"),
+            execute=tuple(tools) if self.host is not None else (),
+            processes=True,
+            memory_bytes=MEMORY_BYTES,
+            file_bytes=FILE_BYTES,
+            open_files=256,
+            # A Python, or headers, below a private folder cannot be read as another user.
+            unprivileged=all(others_can_read(p) for p in (*self.headers.folders, sys.prefix)),
+        )
+
+    def build(self, request: BuildRequest) -> BuildAnswer:
+        """Both builds of a request, side by side, each in its own child."""
+        self.precompiled.collect()
+        folder = self.work / f"build-{request.number}"
+        folder.mkdir(mode=0o700)
+        cpu_s = int(request.timeout_s) + 5
+        children: dict[str, Child] = {}
+        if request.arch is not None:
+            children["cuda"] = fork(lambda: self._cuda(request), cpu_s=cpu_s)
+        if request.host:
+            children["host"] = fork(lambda: self._host(request, folder), cpu_s=cpu_s)
+        answers = gather(list(children.values()), request.timeout_s, memory_bytes=MEMORY_BYTES)
+        shutil.rmtree(folder, ignore_errors=True)
+        packed = dict(zip(children, answers, strict=True))
+        return BuildAnswer(number=request.number, cuda=packed.get("cuda"), host=packed.get("host"))
+
+    def _cuda(self, request: BuildRequest) -> CudaAnswer:
+        if self.nvrtc is None:
+            return CudaAnswer(ok=False, missing=True, log=self.absent["nvrtc"], version="", seconds=0.0)
+        assert request.arch is not None
+        answer: CudaAnswer = self.nvrtc.compile_cuda(
+            request.device,
+            request.options,
+            request.kernels,
+            arch=request.arch,
+            headers=self.headers,
+            debug=request.debug,
+            version=self.versions["nvrtc"],
+            precompiled=self.precompiled.find(request),
+        )
+        return answer
+
+    def _host(self, request: BuildRequest, folder: Path) -> HostAnswer:
+        if self.host is None:
+            failure = BuildFailure(cause="missing", diagnostics=(Diagnostic(self.absent["host"]),))
+            return HostAnswer(failure=failure)
+        os.chdir(folder)
+        result = self.host.compile_host(request.device, FILE_NAME, request.options, request.kernels, folder)
+        if isinstance(result, HostBuild):
+            return HostAnswer(build=result)
+        return HostAnswer(failure=result)
+
+
+def host_version(build: Any) -> dict[str, str]:
+    """The version of the host compiler, as `runner.host.build` names it."""
+    with contextlib.suppress(Exception):
+        toolchain = build.find_toolchain()
+        if toolchain is not None:
+            return {"host": toolchain.version}
+    return {}
+
+
+def toolchain_folders() -> list[str]:
+    """Where a compiler named by CXX lives, with the folders that it reads beside its own."""
+    found: list[str] = []
+    for name in (os.environ.get("CXX"), "g++", "clang++"):
+        path = shutil.which(name) if name else None
+        if path:
+            root = Path(path).resolve().parent.parent
+            if root not in (Path("/"), Path("/usr"), Path("/home"), Path.home()):
+                found.append(str(root))
+    return found
+
+
+def others_can_read(path: str) -> bool:
+    """Whether a user without rights of his own gets through to `path`."""
+    at = Path(path).resolve()
+    needed = 0o5 if at.is_dir() else 0o4
+    with contextlib.suppress(OSError):
+        return at.stat().st_mode & needed == needed and all(p.stat().st_mode & 0o1 for p in at.parents)
+    return False
+
+
+def main() -> None:
+    """Serve builds until the client closes the pipe."""
+    parent, work = int(sys.argv[1]), Path(sys.argv[2])
+    spawn_guard(parent)
+    # The streams are moved away, so that nothing else can write into the protocol.
+    commands, answers = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    with contextlib.suppress(OSError):
+        os.nice(5)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        process = Process(work)
+        os.environ.update(TMPDIR=str(work), HOME=str(work), LC_ALL="C")
+        if os.geteuid() == 0:
+            os.chown(work, 65534, 65534)
+        evidence = confine(process.policy())
+        process.precompiled.folder.mkdir(mode=0o700)
+    except Exception as error:
+        write_frame(answers, Failed(message=f"{type(error).__name__}: {error}"))
+        return
+    write_frame(
+        answers,
+        Hello(
+            versions=process.versions,
+            absent=process.absent,
+            means=evidence.means,
+            missing=evidence.missing,
+        ),
+    )
+    # Children share what is here now; collecting it would only copy pages.
+    gc.freeze()
+    with contextlib.suppress(FrameError, BrokenPipeError):
+        while (request := read_frame(commands, BuildRequest, limit=2 * MAX_FRAME_BYTES)) is not None:
+            write_frame(answers, process.build(request))
+            process.precompiled.make_for(request)
+
+
+if __name__ == "__main__":
+    main()
