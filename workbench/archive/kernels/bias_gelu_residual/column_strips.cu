@@ -14,8 +14,8 @@ def forward(x, bias, residual):
     y = empty_like(x)
     kernel, width = ("strips<float4>", 4) if cols % 4 == 0 else ("strips<float>", 1)
     groups = cols // width
-    down = min((rows + ROWS * PER_THREAD - 1) // (ROWS * PER_THREAD), 65535)
-    launch(kernel, grid=((groups + STRIP - 1) // STRIP, down), block=(STRIP, ROWS),
+    down = min(cdiv(rows, ROWS * PER_THREAD), 65535)
+    launch(kernel, grid=(cdiv(groups, STRIP), down), block=(STRIP, ROWS),
            args=[x, bias, residual, y, rows, groups])
     return y
 @*/

@@ -11,7 +11,7 @@ def forward(x, bias, residual):
     y = empty_like(x)
     width = 4 if cols % 4 == 0 else 1
     groups = x.numel // width
-    grid = min((groups + BLOCK * PER_THREAD - 1) // (BLOCK * PER_THREAD), 2**20)
+    grid = min(cdiv(groups, BLOCK * PER_THREAD), 2**20)
     launch("vector4" if width == 4 else "single", grid=grid, block=BLOCK,
            args=[x, bias, residual, y, i64(groups), cols // width])
     return y

@@ -13,7 +13,7 @@ def forward(logits, targets):
     losses = empty((rows,), logits.dtype)
     mean = empty((), logits.dtype)
     launch("part_of_row", grid=(rows, SPLITS), block=BLOCK, args=[logits, parts, classes])
-    launch("join_parts", grid=(rows + 127) // 128, block=128, args=[logits, targets, parts, losses, rows, classes])
+    launch("join_parts", grid=cdiv(rows, 128), block=128, args=[logits, targets, parts, losses, rows, classes])
     launch("mean_loss", grid=1, block=BLOCK, args=[losses, mean, rows])
     return mean
 @*/

@@ -9,7 +9,7 @@ compile(defines={"WARPS": WARPS})
 
 def forward(logits, targets):
     rows, classes = logits.shape
-    blocks = min(BLOCKS, (rows + WARPS - 1) // WARPS)
+    blocks = min(BLOCKS, cdiv(rows, WARPS))
     sums = empty((blocks,), logits.dtype)
     mean = empty((), logits.dtype)
     launch("sum_losses", grid=blocks, block=(32, WARPS), args=[logits, targets, sums, rows, classes])

@@ -12,7 +12,7 @@ def forward(x, weight, bias, eps):
     block = BLOCK
     while cols > 32 * block:  # long rows: more threads rather than spilled registers
         block *= 2
-    compile(defines={"BLOCK": block, "ITEMS": 4 * ((cols + 4 * block - 1) // (4 * block))})
+    compile(defines={"BLOCK": block, "ITEMS": 4 * cdiv(cols, 4 * block)})
     y = empty_like(x)
     launch("layernorm", grid=rows, block=block, args=[x, weight, bias, y, cols, eps])
     return y

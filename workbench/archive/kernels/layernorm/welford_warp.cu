@@ -11,7 +11,7 @@ def forward(x, weight, bias, eps):
     cols = x.shape[-1]
     rows = x.numel // cols
     y = empty_like(x)
-    launch("layernorm", grid=(rows + WARPS - 1) // WARPS, block=(32, WARPS),
+    launch("layernorm", grid=cdiv(rows, WARPS), block=(32, WARPS),
            args=[x, weight, bias, y, rows, cols, eps])
     return y
 @*/

@@ -11,7 +11,7 @@ def forward(a, b):
     c = empty((rows, cols), b.dtype)
     width = 4 if cols % 4 == 0 else 1
     groups = rows * cols // width
-    launch("scale4" if width == 4 else "scale1", grid=min(BLOCKS, (groups + BLOCK - 1) // BLOCK), block=BLOCK,
+    launch("scale4" if width == 4 else "scale1", grid=min(BLOCKS, cdiv(groups, BLOCK)), block=BLOCK,
            args=[a, b, c, i64(groups), cols // width])
     return c
 @*/

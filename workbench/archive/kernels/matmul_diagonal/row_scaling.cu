@@ -10,7 +10,7 @@ def forward(a, b):
     rows, cols = b.shape
     c = empty((rows, cols), b.dtype)
     width = 4 if cols % 4 == 0 else 1
-    across = (cols // width + BLOCK * PER_THREAD - 1) // (BLOCK * PER_THREAD)
+    across = cdiv(cols // width, BLOCK * PER_THREAD)
     require(across <= 65535, "stretches of a row are counted in the grid's second dimension")
     launch(f"scale_rows<{'float4' if width == 4 else 'float'}>", grid=(rows, across), block=BLOCK,
            args=[a, b, c, cols // width])

@@ -11,7 +11,7 @@ def forward(a, b):
     m, k = a.shape
     n = b.shape[1]
     c = empty((m, n), a.dtype)
-    launch("matmul", grid=((n + TILE - 1) // TILE, (m + TILE - 1) // TILE), block=(TILE // 8) ** 2,
+    launch("matmul", grid=(cdiv(n, TILE), cdiv(m, TILE)), block=(TILE // 8) ** 2,
            args=[a, b, c, m, n, k])
     return c
 @*/

@@ -10,7 +10,7 @@ def forward(x, weight, eps):
     cols = x.shape[-1]
     rows = x.numel // cols
     y = empty_like(x)
-    launch("rmsnorm", grid=(rows + WARPS - 1) // WARPS, block=(32, WARPS), args=[x, weight, y, rows, cols, eps])
+    launch("rmsnorm", grid=cdiv(rows, WARPS), block=(32, WARPS), args=[x, weight, y, rows, cols, eps])
     return y
 @*/
 // clang-format on

@@ -11,7 +11,7 @@ def forward(x):
     cols = x.shape[-1]
     rows = x.numel // cols
     y = empty_like(x)
-    launch("softmax", grid=(rows + WARPS - 1) // WARPS, block=(32, WARPS), args=[x, y, rows, cols])
+    launch("softmax", grid=cdiv(rows, WARPS), block=(32, WARPS), args=[x, y, rows, cols])
     return y
 @*/
 // clang-format on
