@@ -53,11 +53,11 @@ Tick = Callable[[GateTicked], None]
 
 
 def local_command(python: str | None = None) -> list[str]:
-    """The command line of a judge on this machine, under `python` (default: this one).
+    """The command line of a judge on this machine, under `python` (default: this one), that dies with this process.
 
     -P keeps the current folder off sys.path: a file named torch.py beside the task must not become torch.
     """
-    return [python or sys.executable, "-P", "-m", "workbench.judge.worker"]
+    return [python or sys.executable, "-P", "-m", "workbench.judge.worker", str(os.getpid())]
 
 
 class JudgeClient:

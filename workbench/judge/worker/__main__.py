@@ -1,6 +1,6 @@
 """`python -m workbench.judge.worker`: the judge's process. Frames on the original stdin and stdout, nothing else.
 
-The streams are moved away before anything else is imported, so that a task that prints (or a C library that does)
+An optional argument is the parent's process number: the judge then dies with it. The streams are moved away before anything else is imported, so that a task that prints (or a C library that does)
 writes to stderr and can never put a byte between two frames.
 """
 
@@ -24,7 +24,8 @@ def main() -> int:
     from workbench.judge.worker.loop import Worker
     from workbench.sandbox import spawn_guard
 
-    spawn_guard()
+    if len(sys.argv) > 1:
+        spawn_guard(int(sys.argv[1]))
     return Worker(incoming, outgoing).serve()
 
 

@@ -6,17 +6,13 @@ thread waits for; everything else queues up in order.
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import os
-import platform
 import queue
 import signal
 import threading
 import time
 import traceback
 
-from workbench import __version__
 from workbench.core.candidate import CandidateId
 from workbench.core.errors import TaskError, WorkbenchError
 from workbench.core.messages import (
@@ -38,19 +34,12 @@ from workbench.core.messages import (
 from workbench.core.task import FunctionalForm
 from workbench.core.verdict import Gate
 from workbench.core.wire import FrameError, read_frame, write_frame
-from workbench.judge.worker.bench import Bench, Cancelled
+from workbench.judge.worker.bench import Bench
+from workbench.judge.worker.cancelled import Cancelled
+from workbench.judge.worker.versions import versions
 
 STOP_GRACE_S = 1.0
 """How long a stopped worker may take to leave a gate by itself before it is ended."""
-
-
-def versions() -> dict[str, str]:
-    """What verdicts depend on and what is known without importing it."""
-    found = {"workbench": __version__, "python": platform.python_version()}
-    for package in ("torch", "numpy"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 class Worker:
@@ -75,6 +64,7 @@ class Worker:
         self._send(JudgeProgress(text="importing torch"))
         self._bench = Bench(progress=lambda text: self._send(JudgeProgress(text=text)))
         try:
+            self._bench.warm_up()
             while True:
                 message = self._work.get()
                 if isinstance(message, StopJudge):

@@ -1,0 +1,145 @@
+"""From what the gates left behind to the verdict of schema 1 (docs/design.md, section 6)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.messages import Judge
+from workbench.core.plan import Launch
+from workbench.core.verdict import (
+    Gate,
+    KernelResources,
+    Memory,
+    Outcome,
+    Resources,
+    Seconds,
+    Verdict,
+    VerdictCandidate,
+    VerdictTask,
+)
+from workbench.judge.worker.estimate import estimate
+from workbench.judge.worker.runs import root
+from workbench.judge.worker.versions import versions
+from workbench.profile.occupancy import occupancy
+
+if TYPE_CHECKING:
+    from workbench.judge.worker.judging import Judging
+
+ALWAYS_UNCHECKED = ("speed: timing, floor and recheck need a GPU",)
+
+
+def assemble(
+    judging: Judging,
+    outcome: Outcome,
+    failed: str | None,
+    reason: str,
+    gates: tuple[Gate, ...],
+    seconds: float,
+) -> Verdict:
+    """The verdict of a candidate that went through (some of) the gates."""
+    info = judging.task.info
+    resources = resources_of(judging)
+    plan = judging.plans.get(judging.size.name)
+    return Verdict(
+        task=VerdictTask(info.name, info.fingerprint, judging.revision),
+        candidate=_candidate(judging.request, dict(plan.values) if plan else {}),
+        target="host",
+        device=device(judging.arch),
+        versions={**versions(), **judging.bench.versions()},
+        outcome=outcome,
+        failed_gate=failed,
+        reason=reason if outcome != "pass" else "Every gate that this target has passed.",
+        gates=gates,
+        unchecked=tuple(dict.fromkeys([*judging.unchecked, *ALWAYS_UNCHECKED])),
+        resources=resources,
+        estimate=estimate(plan, judging.size, resources) if plan is not None and resources.kernels else None,
+        memory=memory_of(judging),
+        seeds=tuple(judging.seeds),
+        seconds=Seconds(round(seconds, 4), {g.name: g.seconds for g in gates if g.status != "skipped"}),
+    )
+
+
+def without_task(request: Judge, reason: str) -> Verdict:
+    """An `error` where there is nothing to judge against."""
+    return Verdict(
+        task=VerdictTask("", "", 0),
+        candidate=_candidate(request, {}),
+        target="host",
+        device=device(""),
+        versions=versions(),
+        outcome="error",
+        reason=reason,
+    )
+
+
+def resources_of(judging: Judging) -> Resources:
+    """What each launch of the judged size costs, from the cubin; one entry for each kernel and block size."""
+    plan = judging.plans.get(judging.size.name)
+    if plan is None or plan.options not in judging.builds:
+        return Resources()
+    built = judging.built_for(plan)
+    found: dict[tuple[Any, ...], KernelResources] = {}
+    for step in plan.steps:
+        kernel = built.kernels.get(step.kernel) if isinstance(step, Launch) else None
+        if kernel is None or not isinstance(step, Launch):
+            continue
+        threads = step.block[0] * step.block[1] * step.block[2]
+        shared = kernel.shared_bytes + step.shared_bytes
+        warps = occupancy(built.cuda.arch, threads, kernel.registers, shared)
+        found.setdefault(
+            (step.kernel, step.block, shared),
+            KernelResources(
+                step.kernel,
+                kernel.registers,
+                kernel.spill_bytes,
+                shared,
+                round(warps.ratio, 4),
+                kernel.constant_bytes,
+                step.block,
+                warps.limiter,
+            ),
+        )
+    return Resources(tuple(found.values()), built.cuda.arch)
+
+
+def memory_of(judging: Judging) -> Memory:
+    """Bytes that the plan holds at the judged size, each buffer once."""
+    plan = judging.plans.get(judging.size.name)
+    if plan is None:
+        return Memory()
+    outputs = {root(plan, t) for t in plan.outputs}
+    own = {n: t.spec.nbytes for n, t in enumerate(plan.tensors) if t.base is None}
+    made = {n: b for n, b in own.items() if plan.tensors[n].origin != "signature"}
+    scratch = sum(b for n, b in made.items() if n not in outputs)
+    return Memory(peak_bytes=sum(own.values()), scratch_bytes=scratch)
+
+
+@functools.cache
+def device(arch: str) -> dict[str, Any]:
+    """The host's processor, and the architecture that the cubin is for."""
+    return {
+        "name": _processor(),
+        "arch": arch,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _candidate(request: Judge, knobs: dict[str, int | float | bool | str]) -> VerdictCandidate:
+    sha256 = hashlib.sha256(request.source).hexdigest()
+    return VerdictCandidate(request.candidate, sha256, request.path, knobs)

@@ -1,0 +1,105 @@
+"""What the judge's loop calls: load a task, judge a candidate, find the functional form.
+
+torch is imported in `warm_up`, not with this module: the client hears that the worker runs before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from workbench.core.errors import JudgeError, TaskError
+from workbench.core.messages import Judge, Judged, LoadTask
+from workbench.core.task import FunctionalForm, TaskInfo
+from workbench.core.verdict import Gate
+
+if TYPE_CHECKING:
+    from workbench.judge.worker.parts import Parts
+    from workbench.judge.worker.task.loader import LoadedTask
+
+DEFAULT_ARCH = "sm_90a"
+HOST_TIMEOUT_S = 20.0
+"""Limit of one launch on the host target (docs/design.md, section 7)."""
+
+NO_TASK = "No task is loaded."
+
+
+class Bench:
+    """The loaded task and the warm parts. One thread works with it; `interrupt` may come from another."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress = progress
+        self._parts: Parts | None = None
+        self._task: LoadedTask | None = None
+        self._request: LoadTask | None = None
+
+    def warm_up(self) -> None:
+        """Start the parts and import torch, side by side."""
+        from workbench.judge.worker.parts import Parts
+
+        self._parts = Parts()
+
+    def load(self, request: LoadTask) -> TaskInfo:
+        """Execute the task file. A task that cannot be loaded leaves none loaded.
+
+        Raises:
+            TaskError: it cannot be loaded.
+            JudgeError: the target is not to be had here.
+        """
+        self._task = None
+        if request.target == "cuda":
+            raise JudgeError(
+                "The cuda target is not available here.", do="Use --target host, which needs no GPU."
+            )
+        from workbench.judge.worker.task.loader import load_task
+
+        self._progress("loading the task")
+        task = load_task(
+            request.path, target=request.target, revision=request.revision, progress=self._progress
+        )
+        if not task.sizes:
+            raise TaskError(f"{request.path} has no size that can be judged.", do="Declare a `small` size.")
+        self._task, self._request = task, request
+        self._progress("")
+        return task.info
+
+    def judge(
+        self, request: Judge, tick: Callable[[str, Gate | None], None], cancelled: Callable[[], bool]
+    ) -> Judged:
+        """A verdict, whatever the candidate is. Raises outcome.Cancelled where the client gave it up."""
+        from workbench.judge.worker.assemble import without_task
+        from workbench.judge.worker.judging import Judging
+
+        if self._task is None or self._request is None or self._parts is None:
+            return Judged(candidate=request.candidate, verdict=without_task(request, NO_TASK))
+        judging = Judging(
+            request,
+            self._task,
+            self._parts,
+            arch=self._request.arch or DEFAULT_ARCH,
+            timeout_s=self._request.timeout_s or HOST_TIMEOUT_S,
+            revision=self._request.revision,
+            tick=tick,
+            cancelled=cancelled,
+        )
+        return judging.judge()
+
+    def functional_form(self) -> FunctionalForm:
+        """Stage 1 of the loaded task.
+
+        Raises:
+            TaskError: no task is loaded.
+        """
+        if self._task is None:
+            raise TaskError(NO_TASK)
+        return self._task.functional_form()
+
+    def interrupt(self) -> None:
+        """From another thread: end what the working thread waits for."""
+        if self._parts is not None:
+            self._parts.interrupt()
+
+    def close(self) -> None:
+        """End every process."""
+        if self._parts is not None:
+            self._parts.close()

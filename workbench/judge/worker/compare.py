@@ -1,0 +1,288 @@
+"""Is an output right? Elementwise against the reference, on the elements where the reference itself can be trusted.
+
+An element counts where eager's result is finite and agrees with the fp64 reference; at most 1 % of a case may be
+excluded (docs/judge.md). What depends on the reference alone (`Bar`) is computed ahead, while the compiler works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from workbench.core.task import Output
+
+TOLERANCE: dict[torch.dtype, float] = {
+    torch.float64: 1e-7,
+    torch.float32: 1e-3,
+    torch.float16: 1e-2,
+    torch.bfloat16: 4e-2,
+    torch.float8_e4m3fn: 0.13,
+    torch.float8_e5m2: 0.26,
+}
+"""Relative to an element and to its row's rms. This gate finds what is wrong; `precision` finds what is inaccurate."""
+
+MAX_EXCLUDED = 0.01
+CONDITION_SLACK = 16.0
+"""An ill-conditioned element may be off by this many times what eager, or one ulp of the inputs, changes its row."""
+
+Tensor = torch.Tensor
+Tolerance = Mapping[str, float]
+"""A task's own "rtol" and "atol"; empty takes the judge's."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What one output of one case must meet."""
+
+    output: Output
+    eager: Tensor
+    target: Tensor
+    """float64 from the fp64 reference (or eager's, where there is none); the integers themselves otherwise."""
+    exact: bool
+    """`target` is the fp64 reference."""
+    tolerance: float
+    allowed: Tensor | None
+    """Largest |got - target|, float64, of target's shape; None for integers, which must be equal."""
+    counted: Tensor | None
+    """Which elements count; None: all."""
+    excluded: int
+
+    @property
+    def usable(self) -> bool:
+        return self.excluded <= MAX_EXCLUDED * max(self.target.numel(), 1)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The worst element of an output that is wrong."""
+
+    output: str
+    index: tuple[int, ...]
+    expected: float | int | bool
+    got: float | int | bool
+    allowed: float
+    wrong: int
+    counted: int
+    constant_ratio: float | None
+    """got / expected where that is nearly the same everywhere: a wrong scale."""
+
+    def evidence(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "output": self.output,
+            "index": list(self.index),
+            "expected": _plain(self.expected),
+            "got": _plain(self.got),
+            "allowed_difference": _plain(self.allowed),
+            "wrong_elements": self.wrong,
+            "elements": self.counted,
+        }
+        if self.constant_ratio is not None:
+            found["constant_ratio"] = self.constant_ratio
+        return found
+
+    def sentence(self) -> str:
+        place = f"{self.output}[{', '.join(map(str, self.index))}]" if self.index else self.output
+        many = (
+            f"{self.wrong} of {self.counted} elements are wrong"
+            if self.counted > 1
+            else "the result is wrong"
+        )
+        ratio = (
+            f"; every element is about {self.constant_ratio:.4g} times too large"
+            if self.constant_ratio
+            else ""
+        )
+        return f"{place} is {_short(self.got)}, expected {_short(self.expected)}; {many}{ratio}"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The task's own `check(expected, actual)` said no."""
+
+    message: str
+    index: tuple[int, ...] = ()
+
+    def evidence(self) -> dict[str, Any]:
+        return {"check": self.message}
+
+    def sentence(self) -> str:
+        return f"the task's own check says no{': ' if self.message else ''}{self.message}"
+
+
+def bars(
+    outputs: Sequence[Output],
+    eager: Sequence[Tensor],
+    exact: Sequence[Tensor] | None,
+    tolerance: Tolerance,
+) -> list[Bar]:
+    """One `Bar` for each output. `tolerance` is the task's own."""
+    references = exact if exact is not None else [None] * len(eager)
+    return [_bar(output, e, x, tolerance) for output, e, x in zip(outputs, eager, references, strict=True)]
+
+
+def mismatch(
+    bar: Bar,
+    actual: Tensor,
+    *,
+    perturbed: Callable[[], Tensor | None] = lambda: None,
+    selected_from: Sequence[Tensor] = (),
+) -> Mismatch | None:
+    """The worst wrong element of `actual`, or None where all that count are right.
+
+    Args:
+        actual: of the output's shape and dtype, as the judge read it from its own memory.
+        perturbed: the fp64 reference on inputs moved by one ulp; asked for only when something looks wrong.
+        selected_from: tensors that an index output may point into; ties compare by the values selected.
+    """
+    if bar.allowed is None:
+        return _integer_mismatch(bar, actual, selected_from)
+    got = _real(actual).double()
+    difference = (got - bar.target).abs_()
+    wrong = ~(difference <= bar.allowed)  # written so that NaN is wrong
+    if bar.counted is not None:
+        wrong &= bar.counted
+    if not bool(wrong.any()):
+        return None
+    allowed = bar.allowed + _row_slack(bar, perturbed())
+    wrong &= ~(difference <= allowed)
+    if not bool(wrong.any()):
+        return None
+    excess = torch.where(wrong, torch.nan_to_num(difference / allowed.clamp_min(1e-300), nan=1e300), -1.0)
+    at = int(excess.flatten().argmax())
+    ratio = _constant_ratio(got, bar)
+    return Mismatch(
+        bar.output.name,
+        _unravel(at, tuple(wrong.shape)),
+        float(bar.target.flatten()[at]),
+        float(got.flatten()[at]),
+        float(allowed.flatten()[at]),
+        int(wrong.sum()),
+        int(bar.counted.sum()) if bar.counted is not None else wrong.numel(),
+        ratio,
+    )
+
+
+def _bar(output: Output, eager: Tensor, exact: Tensor | None, tolerance: Tolerance) -> Bar:
+    if not (eager.is_floating_point() or eager.is_complex()):
+        counted = (eager == exact) if exact is not None and exact.shape == eager.shape else None
+        if counted is not None and bool(counted.all()):
+            counted = None
+        excluded = 0 if counted is None else int((~counted).sum())
+        return Bar(output, eager, eager, exact is not None, 0.0, None, counted, excluded)
+    relative = tolerance.get("rtol", 0.0) if tolerance else TOLERANCE.get(_real(eager).dtype, 1e-3)
+    mine = _real(eager).double()
+    target = _real(exact).double() if exact is not None else mine
+    size = target.abs()
+    rows = torch.nan_to_num(size, nan=0.0, posinf=0.0)
+    rms = rows.square().mean(-1, keepdim=True).sqrt_() if rows.dim() else rows
+    allowed = size * relative + tolerance.get("atol", 0.0) if tolerance else (size + rms).mul_(relative)
+    counted = torch.isfinite(mine)
+    if exact is not None:
+        # The finest that half the tolerance can tell: what eager itself gets wrong cannot be asked of a candidate.
+        counted &= (mine - target).abs_() <= allowed * 0.5
+    excluded = int(counted.numel() - counted.sum())
+    return Bar(
+        output, eager, target, exact is not None, relative, allowed, counted if excluded else None, excluded
+    )
+
+
+def _row_slack(bar: Bar, perturbed: Tensor | None) -> Tensor:
+    """What conditioning explains, by row: zero where the reference hardly moves."""
+    moved = (_real(bar.eager).double() - bar.target).abs_()
+    if perturbed is not None:
+        moved = torch.maximum(moved, (_real(perturbed).double() - bar.target).abs_())
+    moved = torch.nan_to_num(moved, nan=0.0, posinf=0.0)
+    if bar.counted is not None:
+        moved = torch.where(bar.counted, moved, 0.0)
+    return CONDITION_SLACK * (moved.amax(-1, keepdim=True) if moved.dim() and moved.numel() else moved)
+
+
+def _integer_mismatch(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor]) -> Mismatch | None:
+    wrong = actual != bar.target
+    if bar.counted is not None:
+        wrong &= bar.counted
+    if not bool(wrong.any()):
+        return None
+    if bar.output.index:
+        wrong &= ~_same_selection(actual, bar.target, selected_from)
+        if not bool(wrong.any()):
+            return None
+    at = int(wrong.flatten().to(torch.uint8).argmax())
+    expected, got = bar.target.flatten()[at].item(), actual.flatten()[at].item()
+    counted = int(bar.counted.sum()) if bar.counted is not None else wrong.numel()
+    return Mismatch(
+        bar.output.name, _unravel(at, tuple(wrong.shape)), expected, got, 0.0, int(wrong.sum()), counted, None
+    )
+
+
+def _same_selection(actual: Tensor, expected: Tensor, sources: Sequence[Tensor]) -> Tensor:
+    """Where `actual` selects, along some axis of one of `sources`, the very value that `expected` does."""
+    same = torch.zeros(expected.shape, dtype=torch.bool)
+    for source in sources:
+        for axis in range(source.dim()):
+            if source.dim() == expected.dim():
+                mine, theirs = actual, expected
+            elif source.dim() == expected.dim() + 1:
+                mine, theirs = actual.unsqueeze(axis), expected.unsqueeze(axis)
+            else:
+                continue
+            rest = [i for i in range(source.dim()) if i != axis]
+            if any(mine.shape[i] != source.shape[i] for i in rest):
+                continue
+            extent = source.shape[axis]
+            if extent == 0 or bool(((theirs < 0) | (theirs >= extent)).any()):
+                continue
+            inside = (mine >= 0) & (mine < extent)
+            picked = source.gather(axis, torch.where(inside, mine, 0).long())
+            agrees = inside & (picked == source.gather(axis, theirs.long()))
+            if source.dim() == expected.dim():
+                agrees &= _unrepeated(mine, axis)
+            same |= agrees.reshape(expected.shape)
+    return same
+
+
+def _unrepeated(index: Tensor, axis: int) -> Tensor:
+    """Slices along `axis` that select nothing twice: topk may break ties freely, but not repeat itself."""
+    ordered = index.sort(axis).values
+    repeats = (ordered.narrow(axis, 1, max(index.shape[axis] - 1, 0)) ==
+               ordered.narrow(axis, 0, max(index.shape[axis] - 1, 0))).any(axis, keepdim=True)  # fmt: skip
+    return ~repeats.expand_as(index)
+
+
+def _constant_ratio(got: Tensor, bar: Bar) -> float | None:
+    """got / expected where it is the same to 1 % for nearly all elements, and not 1."""
+    if got.numel() < 8:
+        return None
+    large = bar.target.abs() > bar.target.abs().mean() * 0.1
+    ratios = (got / bar.target)[large & torch.isfinite(got)]
+    if ratios.numel() < 8:
+        return None
+    middle = float(ratios.median())
+    steady = float(((ratios - middle).abs() <= 0.01 * abs(middle)).double().mean())
+    return middle if steady > 0.99 and abs(middle - 1) > 1e-3 and middle != 0 else None
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+def _unravel(at: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    index: list[int] = []
+    for extent in reversed(shape):
+        index.append(at % extent)
+        at //= extent
+    return tuple(reversed(index))
+
+
+def _plain(value: float | int | bool) -> float | int | bool | str:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, float) and value - value != 0:
+        return str(value)
+    return value
+
+
+def _short(value: float | int | bool) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

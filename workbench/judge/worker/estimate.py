@@ -1,0 +1,55 @@
+"""What can be said of a candidate's cost without a GPU: never a time, only what its plan and cubin show.
+
+`relative_cost` orders candidates of one task on the host: the bytes that its launches are handed over the least the
+task must move, weighed by how few warps fit an SM, by spills, and by the number of launches. It sees neither how
+memory is accessed nor how much arithmetic there is, so it is marked an estimate wherever it is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.core.plan import Fill, Launch, Plan, PointersArg, TensorArg
+from workbench.core.task import SizeSpec
+from workbench.core.verdict import Resources
+from workbench.judge.worker.runs import root
+
+ENOUGH_OCCUPANCY = 0.5
+"""From half of an SM's warps on, memory latency is usually hidden; more buys little."""
+LAUNCH_SHARE = 0.05
+"""What a further launch costs, as a share of the whole; a small step that only orders equals."""
+
+
+def estimate(plan: Plan, size: SizeSpec, resources: Resources) -> dict[str, Any]:
+    """Figures and `relative_cost` (no unit, smaller is better, 1 is the least that the task must move)."""
+    handed = sum(_bytes(plan, step) for step in plan.steps)
+    launches = sum(isinstance(s, Launch) for s in plan.steps)
+    least = max(size.bytes_moved, 1)
+    occupancy = min((k.occupancy for k in resources.kernels), default=1.0)
+    spills = sum(k.spill_bytes for k in resources.kernels)
+    hidden = max(occupancy, 1e-3) / ENOUGH_OCCUPANCY
+    cost = handed / least / min(hidden, 1.0) * (1 + LAUNCH_SHARE * (launches - 1)) * (1 + spills / 256)
+    return {
+        "kind": "estimate",
+        "basis": "plan and cubin; no memory access was counted",
+        "relative_cost": round(cost, 4),
+        "launches": launches,
+        "tensor_bytes": handed,
+        "least_bytes": size.bytes_moved,
+        "lowest_occupancy": occupancy,
+        "spill_bytes": spills,
+    }
+
+
+def _bytes(plan: Plan, step: object) -> int:
+    """Bytes of all tensors that a step is handed, each once."""
+    numbers: set[int] = set()
+    if isinstance(step, Fill):
+        numbers = {root(plan, step.tensor)}
+    elif isinstance(step, Launch):
+        for arg in step.args:
+            if isinstance(arg, TensorArg):
+                numbers.add(root(plan, arg.tensor))
+            elif isinstance(arg, PointersArg):
+                numbers.update(root(plan, t) for t in arg.tensors)
+    return sum(plan.tensors[n].spec.nbytes for n in numbers)

@@ -1,0 +1,44 @@
+"""audit: nothing in the compiled code can keep state, tell launches apart, or call the system."""
+
+from __future__ import annotations
+
+from workbench.core.errors import JudgeError
+from workbench.core.plan import LibraryStep
+from workbench.judge.worker.judging import Judging
+from workbench.judge.worker.outcome import CannotJudge, Finding
+from workbench.profile.audit import audit
+
+
+def run(judging: Judging) -> Finding:
+    """Audit every cubin that a declared size launches."""
+    steps = [s.op for p in judging.plans.values() for s in p.steps if isinstance(s, LibraryStep)]
+    library = tuple(dict.fromkeys(steps))
+    if not any(p.kernels for p in judging.plans.values()):
+        what = f"library steps only ({', '.join(library)})" if library else "fills only"
+        return Finding(
+            "fail", f"The plan has no kernel of its own: {what}.", {"library_steps": list(library)}
+        )
+    findings = []
+    for built in judging.builds.values():
+        try:
+            report = audit(built.cuda, tuple(built.kernels))
+        except JudgeError as error:
+            raise CannotJudge(str(error)) from None
+        judging.checkpoint()
+        findings.extend(report.findings)
+        judging.unchecked.extend(f"audit: {what}" for what in report.unchecked)
+        judging.float_atomics = tuple(dict.fromkeys([*judging.float_atomics, *report.float_atomics]))
+    evidence = {
+        "findings": [
+            {"what": f.what, "kernel": f.kernel, "line": f.line, "why": f.why} for f in findings[:50]
+        ],
+        "library_steps": list(library),
+    }
+    if findings:
+        first = findings[0]
+        place = f"line {first.line}: " if first.line else ""
+        return Finding("fail", f"{place}{first.what}: {first.why}", evidence)
+    listed = f" Library steps: {', '.join(library)}." if library else ""
+    return Finding(
+        "pass", f"Nothing that keeps state, tells launches apart or calls the system.{listed}", evidence
+    )

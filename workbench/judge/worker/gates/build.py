@@ -1,0 +1,104 @@
+"""compile: NVRTC accepts it for the architecture; arguments fit the compiled parameters; the host target can run it."""
+
+from __future__ import annotations
+
+from workbench.core.build import BuildFailure, CudaBuild
+from workbench.core.plan import CompileOptions, Diagnostic, Plan
+from workbench.dialect.check import check_arguments
+from workbench.judge.worker.gates.parse import failed
+from workbench.judge.worker.judging import Built, Judging
+from workbench.judge.worker.outcome import CannotJudge, Finding
+
+
+def run(judging: Judging) -> Finding:
+    """Build once for every set of options that the declared sizes ask for."""
+    judging.start_references()
+    runnable = {size.name for size in judging.task.sizes if size.judged}
+    groups: dict[CompileOptions, list[Plan]] = {}
+    for plan in judging.plans.values():
+        groups.setdefault(plan.options, []).append(plan)
+    for plans in groups.values():
+        finding = build(judging, plans, host=any(p.size in runnable for p in plans))
+        if finding is not None:
+            return finding
+    main = judging.built_for(judging.plans[judging.size.name])
+    kernels = main.kernels.values()
+    warnings = [d for d in main.cuda.diagnostics if d.severity == "warning"]
+    worst = max((k.registers for k in kernels), default=0)
+    spills = sum(k.spill_bytes for k in kernels)
+    spilled = f", {spills} bytes spilled" if spills else ""
+    return Finding(
+        "warn" if spills else "pass",
+        f"{main.cuda.version or 'NVRTC'} accepts it for {main.cuda.arch}: at most {worst} registers{spilled}.",
+        {
+            "cached": main.cuda.cached,
+            "options": len(groups),
+            "diagnostics": [
+                {"line": d.line, "severity": d.severity, "message": d.message} for d in warnings[:20]
+            ],
+        },
+    )
+
+
+def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
+    """Build what `plans` (of the same options) launch and keep it in `judging.builds`; a `Finding` where that fails.
+
+    Raises:
+        CannotJudge: there is no NVRTC here, or the host target cannot run what NVRTC accepts.
+    """
+    assert judging.source is not None
+    options = plans[0].options
+    known = judging.builds.get(options)
+    wanted = dict.fromkeys(k for p in plans for k in p.kernels)
+    if known is not None:
+        if set(wanted) <= set(known.kernels) and (known.host is not None or not host):
+            return _arguments(judging, plans, known)
+        wanted = dict.fromkeys([*known.kernels, *wanted])
+    if not wanted:
+        return failed(
+            [Diagnostic("The plan launches no kernel of its own.", line=plans[0].line)], gate_hint="audit"
+        )
+    builds = judging.bench.compiler.build(
+        judging.source,
+        options,
+        tuple(wanted),
+        file_name=judging.file_name,
+        arch=judging.arch,
+        host=host,
+    )
+    judging.checkpoint()
+    cuda, host_build = builds.cuda, builds.host
+    if isinstance(cuda, BuildFailure):
+        if cuda.cause == "missing":
+            raise CannotJudge(_sentence(cuda, "NVRTC is not installed; install nvidia-cuda-nvrtc."))
+        return failed(cuda.diagnostics, cause=cuda.cause, compiler=cuda.version)
+    assert isinstance(cuda, CudaBuild)
+    built = Built(cuda, None, {k.name: k for k in cuda.kernels})
+    if isinstance(host_build, BuildFailure):
+        if host_build.cause in ("timeout", "memory", "died"):
+            return failed(host_build.diagnostics, cause=host_build.cause, compiler=host_build.version)
+        # What NVRTC accepts is no fault of the candidate: the compiler is missing, or the host prelude lacks it.
+        built.no_host = (
+            _sentence(host_build, "There is no C++ compiler here; install g++ or clang++.")
+            if host_build.cause == "missing"
+            else f"needs cuda: {_sentence(host_build, 'the host target cannot run it')}"
+        )
+    elif host_build is not None:
+        built.host = host_build
+    judging.keep(options, built)
+    return _arguments(judging, plans, built)
+
+
+def _arguments(judging: Judging, plans: list[Plan], built: Built) -> Finding | None:
+    for plan in plans:
+        if diagnostics := check_arguments(plan, tuple(built.kernels.values())):
+            return failed(diagnostics, size=plan.size)
+    return None
+
+
+def _sentence(failure: BuildFailure, otherwise: str) -> str:
+    if not failure.diagnostics:
+        return otherwise
+    first = failure.diagnostics[0]
+    place = f"line {first.line}: " if first.line else ""
+    return place + first.message.strip().splitlines()[0]

@@ -1,0 +1,34 @@
+"""determinism: repeated runs agree bit for bit, and every thread of a block reaches every barrier."""
+
+from __future__ import annotations
+
+from workbench.judge.worker.gates.numerics import wrong_element
+from workbench.judge.worker.gates.poison import differing
+from workbench.judge.worker.judging import Judging
+from workbench.judge.worker.outcome import Finding
+
+NOT_SEEN = "races: global and shared accesses were not ordered against each other, only runs compared"
+
+
+def run(judging: Judging) -> Finding:
+    """Run the first case again, on the same poison and canaries."""
+    stage = judging.stage(judging.size)
+    prepared, plain = judging.first_run()
+    again = stage.run(prepared.case, placement=plain.placement)
+    judging.runs.append(again)
+    judging.unchecked.append(NOT_SEEN)
+    changed = differing(plain, again, stage.size.outputs)
+    if judging.float_atomics and wrong_element(stage, prepared, again) is None:
+        return Finding(
+            "warn",
+            "Atomic additions of floats: the order, and with it the last digits, differ from run to run.",
+            {"kernels": list(judging.float_atomics)},
+        )
+    if changed is None:
+        return Finding("pass", "Repeated runs agree bit for bit.")
+    name, index = changed
+    return Finding(
+        "fail",
+        f"{name}{list(index) if index else ''} differs between two runs on the same inputs: threads race.",
+        {"output": name, "index": list(index)},
+    )

@@ -1,0 +1,92 @@
+"""poison: nothing is read that was not written.
+
+Outputs and scratch hold random bytes before each run, and different ones in every byte before the second. What still
+holds them in both runs was never written; a result that changes with them was read before it was written.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workbench.core.task import Output
+from workbench.core.tensors import ITEMSIZE
+from workbench.judge.worker.compare import _unravel
+from workbench.judge.worker.gates.numerics import wrong_element
+from workbench.judge.worker.judging import Judging
+from workbench.judge.worker.outcome import Finding
+from workbench.judge.worker.runs import Bytes, Run
+
+NOT_SEEN = "reads of unwritten memory whose value did not change the result in two runs"
+
+
+def run(judging: Judging) -> Finding:
+    """Run the first case again on complementary poison and compare."""
+    stage = judging.stage(judging.size)
+    prepared, plain = judging.first_run()
+    other = stage.run(prepared.case, placement="start", complement=True)
+    judging.runs.append(other)
+    judging.checkpoint()
+    outputs = stage.size.outputs
+    for number, output in enumerate(outputs):
+        finding = _unwritten(output, number, plain, other)
+        if finding is not None:
+            return finding
+    judging.unchecked.append(NOT_SEEN)
+    changed = differing(plain, other, outputs)
+    if changed is None:
+        return Finding("pass", "The result does not depend on what outputs and scratch held before.")
+    if judging.float_atomics and wrong_element(stage, prepared, other) is None:
+        return Finding(
+            "pass",
+            "Two runs differ in their last digits, which the atomic additions of floats explain.",
+            {"first_difference": changed},
+        )
+    # Poison, or a race? The same poison again tells them apart.
+    again = stage.run(prepared.case, placement=plain.placement)
+    if differing(plain, again, outputs) is not None:
+        return Finding("pass", "Runs on the same poison differ too: see determinism.")
+    output_name, index = changed
+    return Finding(
+        "fail",
+        f"{output_name}{list(index) if index else ''} changes with what outputs or scratch held before the call: "
+        "memory is read before it is written.",
+        {"output": output_name, "index": list(index)},
+    )
+
+
+def differing(one: Run, two: Run, outputs: tuple[Output, ...]) -> tuple[str, tuple[int, ...]] | None:
+    """The first element that is not the same bit for bit: output name and index."""
+    for output, a, b in zip(outputs, one.outputs, two.outputs, strict=True):
+        if not np.array_equal(a, b):
+            at = int(np.flatnonzero(a != b)[0]) // ITEMSIZE[output.tensor.dtype]
+            return output.name, _unravel(at, output.tensor.shape)
+    return None
+
+
+def _unwritten(output: Output, number: int, plain: Run, other: Run) -> Finding | None:
+    before, after = (
+        (plain.poison[number], other.poison[number]),
+        (plain.outputs[number], other.outputs[number]),
+    )
+    if before[0] is None or before[1] is None or after[0].size == 0:
+        return None
+    size = ITEMSIZE[output.tensor.dtype]
+    kept = _elements(after[0] == before[0], size) & _elements(after[1] == before[1], size)
+    count = int(kept.sum())
+    if not count:
+        return None
+    first = [_unravel(int(i), output.tensor.shape) for i in np.flatnonzero(kept)[:8]]
+    numel = output.tensor.numel
+    what = "No element" if count == numel else f"{count} of {numel} elements"
+    verb = "was ever written" if count == numel else "were never written"
+    place = "" if count == numel or not first[0] else f", the first at {list(first[0])}"
+    return Finding(
+        "fail",
+        f"{what} of {output.name} {verb}{place}.",
+        {"output": output.name, "unwritten": count, "elements": numel, "indices": [list(i) for i in first]},
+    )
+
+
+def _elements(same: Bytes, size: int) -> Bytes:
+    """From bytes to elements: an element is untouched where all its bytes are."""
+    return np.asarray(same.reshape(-1, size).all(axis=1))

@@ -1,0 +1,102 @@
+"""shapes: right at every declared size that runs here and, in free dimensions, at random sizes.
+
+A size that `require` excludes is reported as not covered, not failed. Where the small size was derived by shrinking
+the task's integers, another size only warns: the candidate may be specialised to its shapes on purpose.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from workbench.core.plan import NotCovered, Plan
+from workbench.core.task import SizeSpec
+from workbench.judge.worker.gates import build, numerics, parse
+from workbench.judge.worker.gates.bounds import damaged
+from workbench.judge.worker.judging import Judging
+from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
+from workbench.judge.worker.references import fresh_seed
+
+RANDOM_SIZES = 3
+
+
+def run(judging: Judging) -> Finding:
+    """Judge one random draw at each further size; the first that fails ends the gate."""
+    info = judging.task.info
+    declared = [s for s in judging.task.sizes[1:] if s.judged]
+    seed = fresh_seed()
+    drawn = judging.task.random_sizes(random.Random(seed), RANDOM_SIZES)
+    judging.seeds.append(seed)
+    known = {tuple(sorted(s.values.items())) for s in [judging.size, *declared]}
+    sizes = declared + [s for s in drawn if tuple(sorted(s.values.items())) not in known]
+    if not sizes:
+        return Finding(
+            "pass", "The task declares one size; it may be hard-coded.", {"free_dims": list(info.free_dims)}
+        )
+    answers = parse.evaluate(judging, sizes)
+    if isinstance(answers, Finding):
+        return _softened(
+            judging, Finding("fail", f"The plan fails at other sizes: {answers.reason}", answers.evidence)
+        )
+    right: list[str] = []
+    not_covered: dict[str, str] = dict(judging.not_covered)
+    for size, answer in zip(sizes, answers, strict=True):
+        judging.checkpoint()
+        if isinstance(answer, NotCovered):
+            not_covered[described(size)] = answer.reason
+            continue
+        finding = _at(judging, size, answer)
+        if finding is not None:
+            return _softened(judging, finding)
+        right.append(described(size))
+    evidence: dict[str, Any] = {"right_at": right, "not_covered": not_covered, "seed": seed}
+    left_out = f"; not covered: {', '.join(not_covered)}" if not_covered else ""
+    if not right:
+        return Finding("warn", f"Covers no other size than the judged one{left_out}.", evidence)
+    return Finding("pass", f"Right at {len(right)} further sizes ({', '.join(right)}){left_out}.", evidence)
+
+
+def described(size: SizeSpec) -> str:
+    """ "odd", or the values of a random size: "rows=13, cols=771"."""
+    values = ", ".join(f"{name}={value}" for name, value in size.values.items())
+    return values or size.name
+
+
+def _at(judging: Judging, size: SizeSpec, plan: Plan) -> Finding | None:
+    failed = build.build(judging, [plan], host=True)
+    where = described(size)
+    if failed is not None:
+        return Finding("fail", f"At {where}: {failed.reason}", failed.evidence)
+    prepared = judging.prepare(size, fresh_seed())
+    judging.seeds.append(prepared.case.seed)
+    if (why := prepared.unusable) is not None:
+        judging.unchecked.append(f"size {where}: {why}")
+        return None
+    stage = judging.stage(size, plan)
+    try:
+        result = stage.run(prepared.case, placement="end")
+    except Faulted as fault:
+        if judging.task.info.derived_small and fault.fault.kind != "unsupported":
+            return Finding("fail", f"At {where}: {fault.fault.message}")
+        raise
+    finally:
+        stage.close()
+    out_of_bounds = damaged([result], f" (at {where})")
+    if out_of_bounds is not None:
+        judging.blame("bounds", out_of_bounds)
+        return Finding("fail", f"At {where}: {out_of_bounds.reason}", out_of_bounds.evidence)
+    wrong = numerics.wrong_element(stage, prepared, result)
+    if wrong is not None:
+        return Finding("fail", f"At {where}: {wrong.sentence()}.", numerics.evidence(prepared, wrong))
+    return None
+
+
+def _softened(judging: Judging, finding: Finding) -> Finding:
+    """Sizes that the judge derived itself only warn."""
+    if not judging.task.info.derived_small or finding.status != "fail":
+        return finding
+    judging.blamed.clear()
+    return Finding("warn", f"Specialised to these shapes. {finding.reason}", finding.evidence)
+
+
+__all__ = ["CannotJudge", "described", "run"]

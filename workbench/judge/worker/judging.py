@@ -1,0 +1,284 @@
+"""One candidate on its way through the gates: what they share, the order, and which gate is named in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from workbench.core.build import CudaBuild, HostBuild, Kernel
+from workbench.core.messages import Judge, Judged
+from workbench.core.plan import CompileOptions, Knob, Plan, limits_for
+from workbench.core.task import SizeSpec
+from workbench.core.verdict import GATES, Gate, Outcome
+from workbench.dialect.source import CandidateSource
+from workbench.judge.worker import gates
+from workbench.judge.worker.accuracy import Accuracy
+from workbench.judge.worker.cancelled import Cancelled
+from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
+from workbench.judge.worker.parts import Parts
+from workbench.judge.worker.references import RANDOM_DRAWS, Prepared, References
+from workbench.judge.worker.runs import Run, Stage
+from workbench.judge.worker.task.loader import LoadedTask
+from workbench.runner.host.client import Fault, HostRunner
+
+Ticker = Callable[[str, Gate | None], None]
+CAUSES = ("bounds", "inputs_intact", "poison", "determinism")
+"""What a wrong result may come from, the most specific first."""
+
+
+@dataclass
+class Built:
+    """The binaries of one set of compile options."""
+
+    cuda: CudaBuild
+    host: HostBuild | None
+    kernels: dict[str, Kernel]
+    no_host: str = ""
+    """Why it cannot run on the host; "" where it can."""
+    runner: HostRunner | None = None
+
+
+class Judging:
+    """The context of one verdict. Gates read what earlier ones left here."""
+
+    def __init__(
+        self,
+        request: Judge,
+        task: LoadedTask,
+        parts: Parts,
+        *,
+        arch: str,
+        timeout_s: float,
+        revision: int,
+        tick: Ticker,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self.request = request
+        self.task = task
+        self.bench = parts
+        self.arch = arch
+        self.timeout_s = timeout_s
+        self.revision = revision
+        self.limits = limits_for(arch)
+        self.size: SizeSpec = task.sizes[0]
+        self._tick = tick
+        self._cancelled = cancelled
+        self.source: CandidateSource | None = None
+        self.plans: dict[str, Plan] = {}
+        self.knobs: tuple[Knob, ...] = ()
+        self.not_covered: dict[str, str] = {}
+        self.builds: dict[CompileOptions, Built] = {}
+        self.references: References | None = None
+        self.runs: list[Run] = []
+        self.first: tuple[Prepared, Run] | None = None
+        self.accuracies: list[Accuracy] = []
+        self.float_atomics: tuple[str, ...] = ()
+        self.seeds: list[int] = []
+        self.case_seeds: list[tuple[str, int]] = []
+        self.unchecked: list[str] = list(task.info.unchecked)
+        self.blamed: dict[str, Finding] = {}
+        self.results: dict[str, Gate] = {}
+        self._stages: dict[str, Stage] = {}
+
+    # --- what gates use -------------------------------------------------------------------------------------------
+
+    @property
+    def file_name(self) -> str:
+        """How diagnostics name the candidate."""
+        return self.request.path.rpartition("/")[2] or f"{self.request.candidate}.cu"
+
+    def checkpoint(self) -> None:
+        """Raises Cancelled where the client no longer wants this verdict."""
+        if self._cancelled():
+            raise Cancelled
+
+    def start_references(self) -> None:
+        """Begin to draw cases and compute references in the background; the candidate is frozen."""
+        names = ["random"] * RANDOM_DRAWS + [c for c in self.task.cases() if c != "random"]
+        self.references = References(self.bench.pool, self.task, self.size, names)
+
+    def prepare(self, size: SizeSpec, seed: int) -> Prepared:
+        """One random draw at another size."""
+        return self.bench.prepare(self.task, size, seed)
+
+    def built_for(self, plan: Plan) -> Built:
+        """The binaries that `plan` launches."""
+        return self.builds[plan.options]
+
+    def keep(self, options: CompileOptions, built: Built) -> None:
+        """Remember a build; one it replaces (with fewer kernels) gives its runner up."""
+        old = self.builds.get(options)
+        if old is not None:
+            self._drop_runner(old)
+        self.builds[options] = built
+
+    def stage(self, size: SizeSpec, plan: Plan | None = None) -> Stage:
+        """The plan at `size`, ready to run; the judged size's is kept for all gates.
+
+        Raises:
+            CannotJudge: there is no host build to run.
+        """
+        if plan is None and size.name in self._stages:
+            stage = self._stages[size.name]
+            stage.runner = self._runner(self.built_for(stage.plan))
+            return stage
+        chosen = plan or self.plans[size.name]
+        built = self.built_for(chosen)
+        stage = Stage(chosen, size, built.kernels, self._runner(built), self.timeout_s)
+        if plan is None:
+            self._stages[size.name] = stage
+        return stage
+
+    def first_run(self) -> tuple[Prepared, Run]:
+        """The case on which the repeats of later gates are made."""
+        if self.first is None:
+            raise CannotJudge("No case could be run.")
+        return self.first
+
+    def blame(self, gate: str, finding: Finding) -> None:
+        """Another gate found a cause that belongs to `gate`."""
+        self.blamed[gate] = finding
+
+    # --- the way through ------------------------------------------------------------------------------------------
+
+    def judge(self) -> Judged:
+        """Run the gates until one fails; answers with the verdict."""
+        from workbench.judge.worker.assemble import assemble
+
+        started = time.perf_counter()
+        outcome: Outcome = "pass"
+        reason, failed = "", None
+        try:
+            failed = self._through()
+            if failed is not None:
+                outcome, reason = "fail", self.results[failed].reason
+        except CannotJudge as error:
+            outcome, reason = "error", str(error)
+        finally:
+            self._close()
+        ordered = tuple(self.results[name] for name in GATES if name in self.results)
+        verdict = assemble(self, outcome, failed, reason, ordered, time.perf_counter() - started)
+        return Judged(candidate=self.request.candidate, verdict=verdict, knobs=self.knobs)
+
+    def _through(self) -> str | None:
+        """The name of the gate that failed, or None."""
+        for name, run in gates.in_order().items():
+            if self._run(name, run) != "fail" and not self.blamed:
+                continue
+            for other, finding in self.blamed.items():
+                self._record(other, finding, 0.0)
+            if name in ("numerics", "precision"):
+                self._look_for_cause()
+            failed = [n for n in (*CAUSES, *GATES) if n in self.results and self.results[n].status == "fail"]
+            return failed[0]
+        return None
+
+    def _run(self, name: str, run: gates.GateRun) -> str:
+        self.checkpoint()
+        self._tick(name, None)
+        started = time.perf_counter()
+        try:
+            finding = run(self)
+        except Faulted as faulted:
+            self.checkpoint()
+            finding = self._fault(name, faulted)
+        except CannotJudge as error:
+            self._record(name, Finding("skipped", str(error)), time.perf_counter() - started)
+            raise
+        except Exception as error:
+            self.checkpoint()
+            traceback.print_exc()
+            reason = f"The judge failed in gate {name}: {type(error).__name__}: {error}"
+            self._record(name, Finding("skipped", reason), time.perf_counter() - started)
+            raise CannotJudge(f"{reason}. This is a bug in workbench; please report it.") from error
+        self._record(name, finding, time.perf_counter() - started)
+        return finding.status
+
+    def _record(self, name: str, finding: Finding, seconds: float) -> None:
+        spent = self.results[name].seconds if name in self.results else 0.0
+        gate = Gate(name, finding.status, finding.reason, finding.evidence, round(spent + seconds, 4))
+        self.results[name] = gate
+        self._tick(name, gate)
+
+    def _look_for_cause(self) -> None:
+        """A wrong result is followed by the checks that could name its cause."""
+        order = gates.in_order()
+        for name in CAUSES:
+            if name in self.results:
+                continue
+            # What cannot be found out about the cause changes nothing about the failure.
+            with contextlib.suppress(CannotJudge):
+                if self._run(name, order[name]) == "fail":
+                    return
+
+    def _fault(self, during: str, faulted: Faulted) -> Finding:
+        fault = faulted.fault
+        for built in self.builds.values():
+            self._drop_runner(built)
+        if fault.kind == "unsupported":
+            raise CannotJudge(f"needs cuda: {fault.message}")
+        where = "" if faulted.size == self.size.name else f" (at size {faulted.size})"
+        sentence = fault.message.rstrip(".") + where + "."
+        finding = Finding("fail", sentence, fault_evidence(faulted))
+        gate = gate_of(fault, during, self._read_only())
+        if gate == during:
+            return finding
+        self.blame(gate, finding)
+        if during == "shapes":
+            return Finding("fail", sentence, finding.evidence)
+        return Finding("skipped", f"Its run was stopped: see {gate}.")
+
+    def _read_only(self) -> set[str]:
+        return {p.name for p in self.size.parameters if p.tensor is not None and not p.mutable}
+
+    def _runner(self, built: Built) -> HostRunner:
+        if built.host is None:
+            raise CannotJudge(built.no_host or "There is no build for the host.")
+        if built.runner is None:
+            built.runner = self.bench.start_runner(built.host)
+        return built.runner
+
+    def _drop_runner(self, built: Built) -> None:
+        if built.runner is not None:
+            built.runner.close()
+            built.runner = None
+
+    def _close(self) -> None:
+        if self.references is not None:
+            self.references.drop()
+        for stage in self._stages.values():
+            stage.close()
+        for built in self.builds.values():
+            self._drop_runner(built)
+
+
+def gate_of(fault: Fault, during: str, read_only: set[str]) -> str:
+    """The gate that a fault belongs to: the one that ran, unless the fault itself names its cause."""
+    if fault.kind == "illegal access":
+        if fault.access == "write" and fault.buffer in read_only and "outside" not in fault.message:
+            return "inputs_intact"
+        return "bounds"
+    if fault.kind == "divergent barrier":
+        return "determinism"
+    return during
+
+
+def fault_evidence(faulted: Faulted) -> dict[str, object]:
+    """What is known of kernel, block, thread and line."""
+    fault = faulted.fault
+    known: dict[str, object] = {
+        "fault": fault.kind,
+        "kernel": fault.kernel,
+        "block": list(fault.block) if fault.block is not None else None,
+        "thread": list(fault.thread) if fault.thread is not None else None,
+        "line": fault.line,
+        "buffer": fault.buffer,
+        "byte_offset": fault.index,
+        "access": fault.access,
+        "size": faulted.size,
+        "case": faulted.case,
+    }
+    return {name: value for name, value in known.items() if value not in (None, "")}

@@ -1,0 +1,210 @@
+"""One candidate at one size: its buffers, and runs on them that serve several gates at a time.
+
+Every run has its own inputs, its own poison in outputs and scratch, its own canaries, and one of two placements
+(buffers that end at the last mapped byte, or begin at the first). What the gates look at later was copied out of the
+shared memory first, once, so that a candidate that still runs cannot change it between two checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from workbench.core.build import Kernel
+from workbench.core.plan import Plan, PlanTensor
+from workbench.core.task import SizeSpec
+from workbench.core.tensors import TensorSpec
+from workbench.judge.worker.outcome import Faulted
+from workbench.judge.worker.task.loader import Case
+from workbench.runner.host.arena import Arena, BufferSpec, Damage
+from workbench.runner.host.client import HostRunner
+
+Placement = Literal["end", "start"]
+Bytes = np.ndarray
+"""uint8, one-dimensional."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run left behind, copied."""
+
+    case: str
+    placement: Placement
+    complement: bool
+    """Its poison differed in every byte from that of the plain run of the same case."""
+    outputs: list[Bytes]
+    """By output, in the reference's order."""
+    poison: list[Bytes | None]
+    """What stood in each output before; None where the output is an input."""
+    written: dict[str, Bytes]
+    """By path: mutable inputs after the call."""
+    damage: list[Damage]
+    changed: list[str]
+    """Names of inputs and parameters that are not what they were, though they may not change."""
+    seconds: float
+    seed: int
+
+
+@dataclass
+class Stage:
+    """The plan at one size, with a runner that holds its code and arenas that are used again and again."""
+
+    plan: Plan
+    size: SizeSpec
+    kernels: Mapping[str, Kernel]
+    runner: HostRunner
+    timeout_s: float
+    _arenas: dict[Placement, Arena] = field(default_factory=dict)
+    _layout: _Layout | None = None
+
+    @property
+    def layout(self) -> _Layout:
+        if self._layout is None:
+            self._layout = _layout(self.plan, self.size)
+        return self._layout
+
+    def run(
+        self, case: Case, *, placement: Placement = "end", complement: bool = False, salt: int = 0
+    ) -> Run:
+        """Run the whole plan once on `case`.
+
+        Args:
+            complement: poison that differs in every byte from that of the same case and salt without it.
+            salt: tells runs on the same case apart (canaries, poison).
+
+        Raises:
+            Faulted: the runner stopped it (illegal access, divergent barrier, hang, crash).
+        """
+        layout = self.layout
+        # Canaries are the same for the same run again, and others in every other run.
+        arena = self._arena(placement, (case.seed + 2 * salt + complement) % 2**63)
+        rng = np.random.default_rng([case.seed, salt])
+        before: dict[int, Bytes] = {}
+        for number, spec in enumerate(layout.specs):
+            path = layout.paths[number]
+            if path is not None:
+                data = tensor_bytes(case.values[path])
+            else:
+                data = _poison(rng, spec.nbytes, complement)
+            before[number] = data
+            arena.array(number)[:] = data
+        report = self.runner.call(self.plan, self.kernels, arena, layout.bindings, timeout_s=self.timeout_s)
+        if report.fault is not None:
+            raise Faulted(report.fault, self.size.name, case.name)
+        outputs = [arena.array(layout.bindings[t]).copy() for t in self.plan.outputs]
+        written = {
+            path: arena.array(number).copy()
+            for number, path in enumerate(layout.paths)
+            if path is not None and layout.specs[number].writable
+        }
+        changed = [
+            spec.name
+            for number, spec in enumerate(layout.specs)
+            if not spec.writable and not np.array_equal(arena.array(number), before[number])
+        ]
+        poison = [
+            None if layout.paths[layout.bindings[t]] is not None else before[layout.bindings[t]]
+            for t in self.plan.outputs
+        ]
+        return Run(
+            case.name,
+            placement,
+            complement,
+            outputs,
+            poison,
+            written,
+            list(arena.damaged()),
+            changed,
+            report.seconds,
+            case.seed,
+        )
+
+    def close(self) -> None:
+        """Free the arenas; the runner is its owner's."""
+        for arena in self._arenas.values():
+            arena.close()
+        self._arenas.clear()
+
+    def _arena(self, placement: Placement, seed: int) -> Arena:
+        arena = self._arenas.get(placement)
+        if arena is None:
+            arena = Arena(self.layout.specs, placement=placement, seed=seed)
+            self._arenas[placement] = arena
+        else:
+            arena.reset_canaries(seed)
+        return arena
+
+
+@dataclass(frozen=True)
+class _Layout:
+    specs: list[BufferSpec]
+    paths: list[str | None]
+    """By buffer: the signature tensor that fills it."""
+    bindings: dict[int, int]
+    """Tensor number in the plan to buffer number."""
+
+
+def _layout(plan: Plan, size: SizeSpec) -> _Layout:
+    parameters = size.by_path()
+    names = {root(plan, t): size.outputs[i].name for i, t in enumerate(plan.outputs)}
+    specs: list[BufferSpec] = []
+    paths: list[str | None] = []
+    bindings: dict[int, int] = {}
+    by_path: dict[str, int] = {}
+    for number, tensor in enumerate(plan.tensors):
+        if tensor.origin == "view":
+            continue
+        if tensor.path is not None and tensor.path in by_path:
+            bindings[number] = by_path[tensor.path]
+            continue
+        parameter = parameters[tensor.path] if tensor.path is not None else None
+        name = parameter.name if parameter else names.get(number, f"scratch (line {tensor.line})")
+        writable = parameter is None or parameter.mutable
+        bindings[number] = len(specs)
+        if tensor.path is not None:
+            by_path[tensor.path] = len(specs)
+        specs.append(BufferSpec(name, tensor.spec.nbytes, writable, tensor.role))
+        paths.append(tensor.path)
+    for number, tensor in enumerate(plan.tensors):
+        if tensor.origin == "view":
+            bindings[number] = bindings[root(plan, number)]
+    return _Layout(specs, paths, bindings)
+
+
+def root(plan: Plan, number: int) -> int:
+    """The tensor whose memory tensor `number` looks into: itself unless it is a view."""
+    tensor: PlanTensor = plan.tensors[number]
+    while tensor.base is not None:
+        number = tensor.base
+        tensor = plan.tensors[number]
+    return number
+
+
+def tensor_bytes(value: object) -> Bytes:
+    """A tensor's elements as bytes, row-major; shares memory where the tensor is contiguous."""
+    assert isinstance(value, torch.Tensor)
+    flat = value.detach().contiguous().reshape(-1)
+    if flat.numel() == 0:
+        return np.empty(0, np.uint8)
+    array: Bytes = flat.view(torch.uint8).numpy()
+    return array
+
+
+def as_tensor(data: Bytes, spec: TensorSpec) -> torch.Tensor:
+    """Bytes read back as a tensor of `spec`; a bool byte other than 0 counts as true, as in C++."""
+    dtype: torch.dtype = getattr(torch, spec.dtype)
+    if data.size == 0:
+        return torch.empty(spec.shape, dtype=dtype)
+    flat = torch.from_numpy(data)
+    return (flat != 0 if dtype == torch.bool else flat.view(dtype)).reshape(spec.shape)
+
+
+def _poison(rng: np.random.Generator, count: int, complement: bool) -> Bytes:
+    plain = np.frombuffer(rng.bytes(count), np.uint8)
+    if not complement:
+        return plain
+    return plain + rng.integers(1, 256, count, dtype=np.uint8)
