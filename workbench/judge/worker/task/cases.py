@@ -1,0 +1,156 @@
+"""The hard cases: transforms of drawn inputs that keep their structure (docs/judge.md).
+
+Each catches a kernel that is right on the draws of get_inputs() only: one that samples instead of summing, drops
+the maximum before the exponential, or computes in half precision where errors average out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from workbench.judge.worker.task.generator import draw_all, project
+from workbench.judge.worker.task.structure import Structure
+
+Transform = Callable[[torch.Tensor, Structure, torch.Generator], torch.Tensor]
+
+
+def _needle(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """A few elements made large: at random places, and at the first and the last."""
+    flat = tensor.reshape(-1).clone()
+    count = min(max(flat.numel() // 4096, 4), 64)
+    places = torch.randint(0, flat.numel(), (count,), generator=generator)
+    places = torch.cat([places, torch.tensor([0, flat.numel() - 1])])
+    size = 50 * max(_spread(structure), float(tensor.abs().max()) / 4)
+    factors = torch.rand(places.shape, generator=generator) + 0.5
+    signs = torch.randint(0, 2, places.shape, generator=generator) * 2 - 1
+    if not _may_be_negative(structure):
+        signs = signs.abs()
+    flat[places] = (factors * signs * _fitting(size, tensor)).to(tensor.dtype)
+    return flat.reshape(tensor.shape)
+
+
+def _offset(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """1,000 standard deviations added."""
+    return (tensor.double() + _fitting(1000 * _spread(structure), tensor)).to(tensor.dtype)
+
+
+def _tiny(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """2^-20 of its size (2^-8 in half precision, whose normal numbers end at 2^-14)."""
+    return tensor * (2.0**-8 if tensor.dtype == torch.float16 else 2.0**-20)
+
+
+def _huge(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """2^14 of its size (2^5 in half precision, whose numbers end at 65,504)."""
+    return tensor * (2.0**5 if tensor.dtype == torch.float16 else 2.0**14)
+
+
+def _mixed(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """Each element scaled by its own power of two, 2^-8 to 2^8 (2^-4 to 2^4 in half precision)."""
+    reach = 4 if tensor.dtype == torch.float16 else 8
+    powers = torch.randint(-reach, reach + 1, tensor.shape, generator=generator)
+    return tensor * torch.exp2(powers.double()).to(tensor.dtype)
+
+
+def _zeros_signed(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """Three tenths of the elements are +0 or -0."""
+    if not _may_be_zero(structure):
+        return tensor
+    chosen = torch.rand(tensor.shape, generator=generator) < 0.3
+    negative = torch.rand(tensor.shape, generator=generator) < 0.5
+    zeros = torch.where(negative, -0.0, 0.0).to(tensor.dtype)
+    return torch.where(chosen, zeros, tensor)
+
+
+def _constant_rows(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """Half of the rows (last axis) hold one value each."""
+    if tensor.dim() == 0:
+        return tensor
+    constant = torch.rand((*tensor.shape[:-1], 1), generator=generator) < 0.5
+    return torch.where(constant, tensor[..., :1], tensor)
+
+
+def _coherent(bits: int) -> Transform:
+    """Every element 0.4 ulp above the grid of a format of `bits` stored mantissa bits, so that rounding errors of
+    arithmetic in that format add up instead of averaging out."""
+
+    def transform(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+        if torch.finfo(tensor.dtype).bits < 32:
+            return tensor
+        mantissa, exponent = torch.frexp(tensor.double())
+        grid = torch.floor(mantissa.abs() * 2.0 ** (bits + 1)) + 0.4
+        return (torch.ldexp(grid * 2.0 ** -(bits + 1), exponent) * mantissa.sign()).to(tensor.dtype)
+
+    return transform
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "needle": _needle,
+    "offset": _offset,
+    "tiny": _tiny,
+    "huge": _huge,
+    "mixed": _mixed,
+    "zeros_signed": _zeros_signed,
+    "constant_rows": _constant_rows,
+    "coherent_fp16": _coherent(10),
+    "coherent_bf16": _coherent(7),
+}
+CASES: tuple[str, ...] = ("random", "parameters", *TRANSFORMS)
+
+
+def draw_inputs(structures: Sequence[Structure], case: str, generator: torch.Generator) -> list[torch.Tensor]:
+    """New inputs, transformed as `case` says where their structure allows it; the rest is only redrawn."""
+    drawn = draw_all(structures, generator)
+    transform = TRANSFORMS.get(case)
+    if transform is None:
+        return drawn
+    for place, structure in enumerate(structures):
+        if structure.transformable and structure.dtype.is_floating_point:
+            drawn[place] = project(structure, transform(drawn[place], structure, generator), generator)
+        elif structure.equals is not None:
+            drawn[place] = drawn[structure.equals].clone()
+    return drawn
+
+
+def redraw_state(name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A parameter or buffer with other values: same mean and at least a tenth of a spread; variances positive.
+
+    Integers, masks and tables with infinities stay: the module would not be the same function.
+    """
+    if not tensor.is_floating_point() or tensor.numel() == 0 or not bool(tensor.isfinite().all()):
+        return tensor
+    wide = tensor.double()
+    if "running_var" in name or name.endswith(("_var", ".var", "variance")):
+        return (torch.rand(tensor.shape, generator=generator) * 1.5 + 0.5).to(tensor.dtype)
+    values = torch.unique(tensor.reshape(-1)[:4096])
+    if 1 < values.numel() <= 4 and tensor.numel() > 16:
+        return tensor  # a mask
+    mean, std = float(wide.mean()), float(wide.std(correction=0))
+    spread = std if std > 1e-3 * abs(mean) and std > 0 else 0.3 * (abs(mean) or 1.0)
+    drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64) * spread + mean
+    if bool((wide > 0).all()):
+        drawn = drawn.abs().clamp_min(0.05 * abs(mean))
+    zeros = wide == 0
+    if 0 < int(zeros.sum()) < zeros.numel():
+        drawn = drawn.masked_fill(zeros, 0.0)
+    return drawn.to(tensor.dtype)
+
+
+def _spread(structure: Structure) -> float:
+    d = structure.distribution
+    return (d.std or abs(d.mean) or 1.0) if d is not None else 1.0
+
+
+def _fitting(size: float, tensor: torch.Tensor) -> float:
+    """At most a quarter of what the dtype can hold in a sum of squares of a few, so fp16 stays finite."""
+    return min(size, 2.0**11) if tensor.dtype == torch.float16 else size
+
+
+def _may_be_negative(structure: Structure) -> bool:
+    return structure.distribution is None or structure.distribution.low < 0
+
+
+def _may_be_zero(structure: Structure) -> bool:
+    d = structure.distribution
+    return d is None or d.low <= 0 or d.low < 1e-3 * max(d.std, 1e-30)

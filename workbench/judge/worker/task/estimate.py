@@ -1,0 +1,82 @@
+"""How much work a reference does, counted while it runs: elements written, operations, bytes that must move.
+
+The counts come from a dispatch mode, so they are the same for real tensors and for meta tensors, which allocate
+nothing. The operations are torch's own (`torch.utils.flop_counter`): matrix products, convolutions, attention.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from workbench.core.task import Output, Parameter
+
+HOST_WORK = 1_000_000
+"""The work (see `Work.total`) that a derived small size aims below: a few hundred milliseconds of host simulation."""
+HOST_WORK_LIMIT = 8 * HOST_WORK
+"""A declared size above this work is not judged on the host (the one called "small" always is)."""
+HOST_ELEMENTS_LIMIT = 1 << 26
+"""Elements that one tensor may have while a size is tried on the host (256 MiB of float32)."""
+
+
+class TooLarge(Exception):
+    """A size that this target must not allocate."""
+
+
+class Work(TorchDispatchMode):
+    """Counts while it is active.
+
+    Attributes:
+        elements: elements of all results that were written (views are free).
+        flops: operations, a multiply-add being two.
+    """
+
+    def __init__(self, *, limit_elements: int | None = None) -> None:
+        super().__init__()
+        self.elements = 0
+        self.flops = 0
+        self._limit = limit_elements
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch's default wraps the method in a decorator that imports torch._dynamo: 1.3 s
+
+    @property
+    def total(self) -> int:
+        """Elements plus multiply-adds: what a simulated kernel has to go through, roughly."""
+        return self.elements + self.flops // 2
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self._limit is not None and args and isinstance(args[0], list | torch.Size):
+            self._refuse(args[0])  # a factory's size, seen before it allocates
+        out = func(*args, **kwargs)
+        if not getattr(func, "is_view", False):
+            for result in out if isinstance(out, tuple | list) else (out,):
+                if isinstance(result, torch.Tensor):
+                    self.elements += result.numel()
+        count = _flop_registry().get(getattr(func, "_overloadpacket", None))
+        if count is not None:
+            self.flops += int(count(*args, **kwargs, out_val=out))
+        return out
+
+    def _refuse(self, size: Iterable[Any]) -> None:
+        extents = list(size)
+        if all(type(n) is int for n in extents) and math.prod(extents) > (self._limit or 0):
+            raise TooLarge(f"a tensor of shape {tuple(extents)}")
+
+
+def _flop_registry() -> dict[Any, Any]:
+    from torch.utils.flop_counter import flop_registry
+
+    return flop_registry
+
+
+def bytes_moved(parameters: Iterable[Parameter], outputs: Iterable[Output]) -> int:
+    """Each input, parameter and buffer read once and each output written once, bytes."""
+    read = sum(p.tensor.nbytes for p in parameters if p.tensor is not None)
+    return read + sum(o.tensor.nbytes for o in outputs if o.input is None)

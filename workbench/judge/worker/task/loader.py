@@ -1,0 +1,433 @@
+"""Loads a task: executes its file, finds what the judge must know, and hands out a `LoadedTask`."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from workbench.core.errors import TaskError
+from workbench.core.task import FunctionalForm, Output, Parameter, Scalar, SizeSpec, TaskInfo
+from workbench.core.verdict import Target
+from workbench.judge.worker.task import inspection
+from workbench.judge.worker.task.cases import CASES, draw_inputs, redraw_state
+from workbench.judge.worker.task.estimate import HOST_WORK, HOST_WORK_LIMIT, TooLarge, Work, bytes_moved
+from workbench.judge.worker.task.imports import describe, fingerprint, locate
+from workbench.judge.worker.task.options import Options, read_options
+from workbench.judge.worker.task.program import Instance, Program
+from workbench.judge.worker.task.reference import Expected, Reference
+from workbench.judge.worker.task.signature import (
+    dtype_name,
+    identifier,
+    module_scalars,
+    module_tensors,
+    output_leaves,
+    parameters_of,
+    spec_of,
+)
+from workbench.judge.worker.task.sizes import Attempt, attempt, declared_sizes, derive_small
+from workbench.judge.worker.task.structure import Structure, analyse
+
+Progress = Callable[[str], None]
+_DRAWS = 3
+_RANDOM_TRIES = 12
+
+
+class Case:
+    """One drawn case: what a candidate and the reference are given.
+
+    Attributes:
+        name: "random" or one of the hard cases.
+        seed: draws the same case again.
+        values: by `Parameter.path`; tensors are contiguous, on the CPU, and must not be written.
+    """
+
+    def __init__(self, name: str, seed: int, values: dict[str, torch.Tensor | Scalar]) -> None:
+        self.name, self.seed, self.values = name, seed, values
+
+
+class Bench:
+    """One size, ready to be drawn and run."""
+
+    def __init__(
+        self, spec: SizeSpec, reference: Reference, structures: dict[str, Structure], replayed: bool
+    ) -> None:
+        self.spec = spec
+        self.reference = reference
+        self.structures = structures
+        self.replayed = replayed
+        """The structure was not understood: inputs come from get_inputs() itself, seeded."""
+
+
+class LoadedTask:
+    """A task that can be judged (made by `load_task`)."""
+
+    def __init__(
+        self, program: Program, options: Options, info: TaskInfo, benches: list[Bench], found: Any
+    ) -> None:
+        self.info = info
+        self.options = options
+        self._program = program
+        self._found: inspection.Findings = found
+        self._benches = {_key(b.spec.values): b for b in benches}
+        self._judged = benches[0]
+        self._specs: dict[tuple, SizeSpec | None] = {_key(s.values): s for s in info.sizes}
+
+    @property
+    def sizes(self) -> tuple[SizeSpec, ...]:
+        """The judged size first, then other declared ones; `judged` False: only their shapes are known here."""
+        return self.info.sizes
+
+    def cases(self) -> tuple[str, ...]:
+        """Names of the cases that apply, "random" first."""
+        return tuple(c for c in CASES if c not in self._found.skipped_cases)
+
+    @property
+    def skipped_cases(self) -> dict[str, str]:
+        """Hard cases that do not apply to this task, and why."""
+        return dict(self._found.skipped_cases)
+
+    @property
+    def tolerance(self) -> dict[str, float]:
+        """`rtol` and `atol` as the task sets them; empty takes the judge's own."""
+        return dict(self.options.tolerance)
+
+    def size_at(self, values: Mapping[str, int]) -> SizeSpec | None:
+        """The signature at other values of the free dimensions; None where the reference does not run there."""
+        wanted = dict(self._judged.spec.values) | dict(values)
+        key = _key(wanted)
+        if key not in self._specs:
+            name = ", ".join(f"{k}={wanted[k]}" for k in values) or "as judged"
+            tried = attempt(self._program, wanted, "meta")
+            where = "cpu" if tried.why or tried.work <= HOST_WORK_LIMIT else "meta"
+            kept = attempt(self._program, wanted, where, keep=True)  # type: ignore[arg-type]
+            self._specs[key] = None
+            if not kept.why and kept.instance is not None:
+                spec = size_spec(name, wanted, kept, judged=where == "cpu", like=self._judged.spec)
+                self._specs[key] = spec
+                kept.instance.release()
+        return self._specs[key]
+
+    def random_sizes(self, rng: random.Random, count: int) -> list[SizeSpec]:
+        """At most `count` sizes with other values of the free dimensions, small enough for the host.
+
+        Fewer come back where the reference refuses values (divisibility, say) or nothing small enough is found.
+        """
+        free = {}
+        for name in self.info.free_dims:
+            values = [s.values[name] for s in self.sizes]
+            free[name] = (max(min(values) // 2, 1), max(values))
+        found: dict[tuple, SizeSpec] = {}
+        for _ in range(_RANDOM_TRIES * count if free else 0):
+            if len(found) >= count:
+                break
+            values = {n: _log_uniform(rng, low, high) for n, (low, high) in free.items()}
+            for _ in range(24):
+                tried = attempt(self._program, self._judged.spec.values | values, "meta")
+                if tried.why or tried.work <= 2 * HOST_WORK:
+                    break
+                largest = max(values, key=lambda n: values[n] / free[n][0])
+                values[largest] = max(values[largest] // 2, free[largest][0])
+            spec = self.size_at(values)
+            if (
+                spec is not None
+                and spec.judged
+                and _key(spec.values) not in map(_key, (s.values for s in self.sizes))
+            ):
+                found[_key(spec.values)] = spec
+        return list(found.values())
+
+    def draw(self, size: SizeSpec, seed: int, case: str = "random") -> Case:
+        """New inputs with the task's structure; parameters as in the module unless the case redraws them.
+
+        The same size, seed and case give the same values. Another case with the same seed starts from the same
+        draw, so that only its transform differs.
+        """
+        bench = self._bench(size)
+        generator = torch.Generator().manual_seed(seed & ((1 << 63) - 1))
+        values: dict[str, torch.Tensor | Scalar] = {}
+        for parameter in size.parameters:
+            if parameter.tensor is None:
+                values[parameter.path] = parameter.value
+        if bench.replayed:
+            values |= inspection.replay(bench.reference.instance, seed)
+        else:
+            drawn = draw_inputs(list(bench.structures.values()), case, generator)
+            values |= dict(zip(bench.structures, drawn, strict=True))
+        redrawn: dict[int, torch.Tensor] = {}
+        for state in bench.reference.state:
+            tensor = bench.reference.pristine[state.path]
+            if case == "parameters":
+                # Tied parameters share one draw.
+                if id(state.tensor) not in redrawn:
+                    redrawn[id(state.tensor)] = redraw_state(state.key, tensor, generator)
+                tensor = redrawn[id(state.tensor)]
+            values[state.path] = tensor
+        return Case(case, seed, values)
+
+    def expected(self, size: SizeSpec, case: Case) -> Expected:
+        """The reference's outputs for a case.
+
+        Raises:
+            TaskError: the reference raises on it.
+        """
+        bench = self._bench(size)
+        mutable = [p.path for p in size.parameters if p.mutable]
+        return Expected(
+            bench.reference, case.values, mutable, has_exact=self._found.has_exact, seed=case.seed
+        )
+
+    def functional_form(self) -> FunctionalForm:
+        """Stage 1: the module as a function with explicit parameters (takes seconds: torch.export)."""
+        from workbench.judge.worker.task.functional import functional_form
+
+        return functional_form(self._judged.reference, self._program.file.class_name)
+
+    def _bench(self, size: SizeSpec) -> Bench:
+        key = _key(size.values)
+        if key not in self._benches:
+            if not size.judged:
+                raise TaskError(
+                    f"The size {size.name!r} is too large for the host.", do="Judge a smaller one."
+                )
+            instance = self._program.instantiate(size.values)
+            reference = Reference(instance, fresh_module=self._judged.reference.fresh_module)
+            structures, replayed = inspection.structures_of(instance)
+            self._benches[key] = Bench(size, reference, structures, replayed or self._judged.replayed)
+        return self._benches[key]
+
+
+def load_task(path: str, *, target: Target, revision: int, progress: Progress = lambda _: None) -> LoadedTask:
+    """Load the task at `path`: a .py file, a folder or "pkg.module:Class".
+
+    Args:
+        target: "host" runs everything on the CPU and allocates no large size.
+        revision: of the session; only carried along.
+        progress: told in words what is being done.
+
+    Raises:
+        TaskError: the task cannot be loaded or judged; one sentence says why and what to do.
+    """
+    if target != "host":
+        raise TaskError("This build judges on the host target only.", do="Run with --target host.")
+    progress("reading the task")
+    file = locate(path)
+    file.prepare()
+    program = Program(file)
+    options = _options(program)
+    program.training = options.mode != "eval"
+    program.autocast = options.autocast
+    progress("finding sizes")
+    plan = _plan_sizes(program, options)
+    progress("running the reference")
+    found = inspection.inspect(program, plan.judged[0][1], mode=options.mode)
+    progress("reading the structure of inputs")
+    judged, benches = [], []
+    for name, values in plan.judged:
+        first = not benches
+        instance = found.instance if first else program.instantiate(values)
+        tried = attempt(program, values, "cpu", keep=True)
+        if tried.why:
+            plan.unchecked.append(f"size {name}: {tried.why}")
+            continue
+        assert tried.instance is not None
+        spec = size_spec(name, values, tried, judged=True, found=found)
+        tried.instance.release()
+        reference = (
+            found.reference if first else Reference(instance, fresh_module=found.reference.fresh_module)
+        )
+        structures, replayed = inspection.structures_of(instance)
+        bench = Bench(spec, reference, structures, replayed)
+        judged.append(spec)
+        benches.append(bench)
+    inspection.try_generator(found, benches[0], options)
+    task = _assemble(program, options, plan, found, judged, benches, revision)
+    progress("ready")
+    return task
+
+
+class SizePlan:
+    """Sizes by name and values: what is judged here, what is only known by its shapes, what is not known."""
+
+    def __init__(self) -> None:
+        self.judged: list[tuple[str, dict[str, int]]] = []
+        self.known: list[tuple[str, dict[str, int], Attempt]] = []
+        self.unchecked: list[str] = []
+        self.notes: list[str] = []
+        self.derived = False
+        self.declared: dict[str, dict[str, int]] = {}
+
+
+def _options(program: Program) -> Options:
+    """The module's options; its own tensors may be too large to be made here."""
+    guard = Work(limit_elements=1 << 28)
+    try:
+        with guard:
+            module = program.module({})
+    except TaskError as error:
+        if TooLarge.__name__ not in error.what:
+            raise
+        module = program.module({}, "meta")
+    options = read_options(module, program.file.file.name)
+    program.defaults = {k: v for k, v in vars(module).items() if type(v) is int}
+    program.file.release(module)
+    return options
+
+
+def _plan_sizes(program: Program, options: Options) -> SizePlan:
+    plan = SizePlan()
+    declared = declared_sizes(program, options.sizes) if options.sizes else {}
+    if declared:
+        keys = dict.fromkeys(k for values in declared.values() for k in values)
+        defaults = {k: program.default_of(k) for k in keys}
+        known = {k: v for k, v in defaults.items() if v is not None}
+        declared = {name: {**known, **values} for name, values in declared.items()}
+        if "full" not in declared and len(known) == len(keys) and known not in declared.values():
+            declared["full"] = dict(known)
+    else:
+        declared = {"full": {}}
+    plan.declared = declared
+    tried = {name: attempt(program, values, "meta", keep=True) for name, values in declared.items()}
+    fits = [n for n, a in tried.items() if n == "small" or (not a.why and a.work <= HOST_WORK_LIMIT)]
+    fits.sort(key=lambda n: (n != "small", tried[n].work))
+    if not options.sizes and tried["full"].work > HOST_WORK:
+        fits = []
+    plan.judged = [(n, declared[n]) for n in fits]
+    if not fits:
+        name = "full" if "full" in declared else min(declared, key=lambda n: tried[n].work or 1 << 62)
+        small = _derived(program, declared[name], tried[name])
+        if small == declared[name]:
+            plan.judged = [(name, small)]
+        else:
+            plan.derived = True
+            plan.judged = [("small", small)]
+            if name == "full" and not options.sizes:
+                filled = {k: v for k, v in program.literal_values().items() if k in small}
+                declared["full"] = filled | declared["full"]
+    for name, values in declared.items():
+        if any(n == name for n, _ in plan.judged):
+            continue
+        if tried[name].why:
+            plan.unchecked.append(
+                f"size {name}: its shapes are not known here ({tried[name].why.rstrip('.')})"
+            )
+        else:
+            plan.known.append((name, values, tried[name]))
+    return plan
+
+
+def _derived(program: Program, base: dict[str, int], full: Attempt) -> dict[str, int]:
+    if full.why and not attempt(program, base, "cpu").why:
+        # No meta kernel, but the whole thing is small enough to be run as it is.
+        real = attempt(program, base, "cpu")
+        if 0 < real.work <= HOST_WORK:
+            return base
+    return derive_small(program, base, full)
+
+
+def size_spec(
+    name: str,
+    values: Mapping[str, int],
+    tried: Attempt,
+    *,
+    judged: bool,
+    found: inspection.Findings | None = None,
+    like: SizeSpec | None = None,
+) -> SizeSpec:
+    """The signature of a size that was tried and kept."""
+    instance = tried.instance
+    assert instance is not None
+    mutable = found.mutable if found else {p.path for p in like.parameters if p.mutable} if like else set()
+    aliases = found.aliases if found else {n: o.input for n, o in enumerate(like.outputs)} if like else {}
+    index = found.index if found else {n for n, o in enumerate(like.outputs) if o.index} if like else set()
+    parameters = tuple(
+        Parameter(p.name, p.key, p.role, p.tensor, p.value, p.path in mutable)
+        for p in parameters_of(
+            instance.inputs, module_tensors(instance.model), module_scalars(instance.model)
+        )
+    )
+    leaves = [leaf for leaf in output_leaves(tried.raw) if isinstance(leaf.value, torch.Tensor)]
+    outputs = tuple(
+        Output(identifier(leaf.key), spec_of(leaf.value), aliases.get(number), number in index)
+        for number, leaf in enumerate(leaves)
+    )
+    moved = bytes_moved(parameters, outputs)
+    return SizeSpec(name, dict(values), parameters, outputs, moved, tried.flops, judged)
+
+
+def _assemble(
+    program: Program,
+    options: Options,
+    plan: SizePlan,
+    found: inspection.Findings,
+    judged: list[SizeSpec],
+    benches: list[Bench],
+    revision: int,
+) -> LoadedTask:
+    known = [size_spec(n, v, a, judged=False, found=found) for n, v, a in plan.known]
+    for _, _, kept in plan.known:
+        if kept.instance is not None:
+            kept.instance.release()
+    unchecked = list(plan.unchecked)
+    unchecked += [f"size {s.name}: too large for the host" for s in known]
+    if plan.derived:
+        unchecked = [u for u in unchecked if not u.startswith("size full: too large")]
+        unchecked.append(f"the full size: judged at a derived small one ({_words(judged[0].values)})")
+    free = sorted({k for v in plan.declared.values() for k in v}) if not plan.derived else []
+    sources = program.file.sources()
+    files = [*sources, *program.files.used]
+    info = TaskInfo(
+        name=program.file.name,
+        path=str(program.file.file),
+        fingerprint=fingerprint(files, program.file.root),
+        environment=environment(),
+        source=program.file.source,
+        sources=tuple(map(str, files)),
+        sizes=(*judged, *known),
+        derived_small=plan.derived,
+        free_dims=tuple(k for k in free if len({v[k] for v in plan.declared.values()}) > 1),
+        mode="train" if program.training else "eval",
+        precision=options.precision,
+        own_kernels_only=options.own_kernels_only,
+        reference=found.reference_words,
+        notes=tuple(plan.notes + found.notes + inspection.notes_on(program, benches[0], found)),
+        unchecked=tuple(unchecked + found.unchecked),
+    )
+    return LoadedTask(program, options, info, benches, found)
+
+
+def environment() -> str:
+    """Hash of what verdicts of the host target depend on besides the task."""
+    from workbench import __version__
+
+    parts = (__version__, torch.__version__, platform.python_version(), platform.machine(), "host")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _words(values: Mapping[str, int]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in values.items()) or "as it stands"
+
+
+def _log_uniform(rng: random.Random, low: int, high: int) -> int:
+    return min(max(round(low * (high / low) ** rng.random()), low), high)
+
+
+def _key(values: Mapping[str, int]) -> tuple:
+    return tuple(sorted(values.items()))
+
+
+__all__ = [
+    "Bench",
+    "Case",
+    "Expected",
+    "Instance",
+    "LoadedTask",
+    "analyse",
+    "describe",
+    "dtype_name",
+    "load_task",
+]

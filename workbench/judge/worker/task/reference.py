@@ -1,0 +1,241 @@
+"""What a task's module gives: eager, in fp64, and in fp64 with its inputs moved by one ulp.
+
+Every call works on fresh copies of inputs, parameters and buffers, so in-place modules and running statistics
+never leak from one call to the next.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from workbench.core.errors import TaskError
+from workbench.core.task import Scalar
+from workbench.judge.worker.task.imports import describe
+from workbench.judge.worker.task.lifting import lift_module, lift_tensor, lifted
+from workbench.judge.worker.task.program import Instance
+from workbench.judge.worker.task.signature import Leaf, StateTensor, is_scalar, module_tensors, output_leaves
+
+Values = Mapping[str, torch.Tensor | Scalar]
+_TOLERANCE = {torch.float16: 3e-2, torch.bfloat16: 1e-1, torch.float64: 1e-6}
+"""How far eager may be from fp64, of the output's scale, for the two to be the same function; else 1e-3."""
+
+
+class Call(NamedTuple):
+    """One run of the reference."""
+
+    outputs: list[torch.Tensor]
+    """Contiguous copies, in flattened order."""
+    leaves: list[Leaf]
+    """As the module gave them."""
+    given: dict[str, torch.Tensor]
+    """The copies that the module got, by path, after the call."""
+
+
+class Reference:
+    """A module at one size and its double; a call costs about what the module costs.
+
+    Attributes:
+        fresh_module: the module keeps Python state between calls, so each call gets a deep copy.
+        why_not_exact: "" or why there is no fp64 reference.
+    """
+
+    def __init__(self, instance: Instance, *, fresh_module: bool = False) -> None:
+        self.instance = instance
+        self.fresh_module = fresh_module
+        self.state = module_tensors(instance.model)
+        self.pristine = {s.path: s.tensor.detach().contiguous().clone() for s in self.state}
+        self.why_not_exact = ""
+        self._model = instance.model
+        self._untouched = copy.deepcopy(instance.model) if fresh_module else None
+
+    def values(self) -> dict[str, torch.Tensor | Scalar]:
+        """The first draw of inputs, and the state as it was made."""
+        given: dict[str, torch.Tensor | Scalar] = {}
+        for leaf in self.instance.inputs:
+            if isinstance(leaf.value, torch.Tensor):
+                given[f"input:{leaf.key}"] = leaf.value.detach().contiguous()
+            elif is_scalar(leaf.value):
+                given[f"input:{leaf.key}"] = leaf.value
+        given.update(self.pristine)
+        return given
+
+    def eager(self, values: Values) -> Call:
+        """The module as it is.
+
+        Raises:
+            whatever the module raises.
+        """
+        if self._untouched is not None:
+            model = copy.deepcopy(self._untouched)
+            return self._call(model, module_tensors(model), values, torch.Tensor.clone)
+        return self._call(self._model, self.state, values, torch.Tensor.clone)
+
+    def exact(self, values: Values) -> Call:
+        """The module in double precision.
+
+        Raises:
+            whatever the module raises.
+        """
+        model = self._double
+        if self.fresh_module:
+            model = copy.deepcopy(model)
+        with lifted():
+            return self._call(model, module_tensors(model), values, lift_tensor)
+
+    @functools.cached_property
+    def _double(self) -> nn.Module:
+        return lift_module(self._untouched if self._untouched is not None else self._model)
+
+    def _call(self, model: nn.Module, state: Iterable[StateTensor], values: Values, copied: Any) -> Call:
+        given: dict[str, torch.Tensor] = {}
+        with torch.no_grad():
+            for held in state:
+                value = values.get(held.path)
+                if isinstance(value, torch.Tensor):
+                    held.tensor.copy_(value)
+                    given[held.path] = held.tensor
+        leaves: list[Any] = []
+        for leaf in self.instance.inputs:
+            value = values.get(f"input:{leaf.key}", leaf.value)
+            if isinstance(value, torch.Tensor):
+                given[f"input:{leaf.key}"] = value = copied(value)
+            leaves.append(value)
+        found = output_leaves(self.instance.call(model, iter(leaves)))
+        tensors = [leaf.value.detach() for leaf in found if isinstance(leaf.value, torch.Tensor)]
+        return Call([t.contiguous().clone() for t in tensors], found, given)
+
+    def validate_exact(self, samples: Iterable[Values]) -> bool:
+        """Whether the double computes the same function as eager; `why_not_exact` says why it does not."""
+        try:
+            for values in samples:
+                eager, exact = self.eager(values).outputs, self.exact(values).outputs
+                why = _difference(eager, exact)
+                if why:
+                    self.why_not_exact = why
+                    return False
+        except Exception as error:
+            self.why_not_exact = f"the module does not run in fp64 ({describe(error)})"
+            return False
+        return True
+
+
+class Expected:
+    """What the reference gives for one case. fp64 and its perturbation are computed when they are first asked for.
+
+    Attributes:
+        eager: the outputs, flattened.
+        mutated: by path, what a mutable input or buffer holds after the call.
+    """
+
+    def __init__(
+        self, reference: Reference, values: Values, mutable: Iterable[str], *, has_exact: bool, seed: int
+    ):
+        self._reference, self._values, self._has_exact, self._seed = reference, values, has_exact, seed
+        self._mutable = tuple(mutable)
+        try:
+            call = reference.eager(values)
+        except Exception as error:
+            program = reference.instance.program
+            raise program.failure(f"`{program.file.class_name}.forward`", error) from None
+        self.eager: list[torch.Tensor] = call.outputs
+        self.mutated: dict[str, torch.Tensor] = self._after(call)
+
+    def _after(self, call: Call) -> dict[str, torch.Tensor]:
+        return {path: call.given[path].detach().contiguous().clone() for path in self._mutable}
+
+    @functools.cached_property
+    def _exact_call(self) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]] | None:
+        if not self._has_exact:
+            return None
+        call = self._run_exact(self._values)
+        return (call.outputs, self._after(call)) if call is not None else None
+
+    def _run_exact(self, values: Values) -> Call | None:
+        try:
+            return self._reference.exact(values)
+        except Exception:  # a case that eager survives but the double refuses has no exact value
+            return None
+
+    @property
+    def exact(self) -> list[torch.Tensor] | None:
+        """The outputs in fp64 (integers as they are); None where there is no fp64 reference."""
+        return self._exact_call[0] if self._exact_call is not None else None
+
+    @property
+    def exact_mutated(self) -> dict[str, torch.Tensor] | None:
+        """As `mutated`, in fp64."""
+        return self._exact_call[1] if self._exact_call is not None else None
+
+    @functools.cached_property
+    def perturbed(self) -> list[torch.Tensor] | None:
+        """The fp64 outputs with every float input moved up or down by one ulp of its own dtype."""
+        if not self._has_exact:
+            return None
+        generator = torch.Generator().manual_seed(self._seed ^ 0x5EED)
+        moved = {
+            path: one_ulp(value, generator)
+            if path.startswith("input:") and isinstance(value, torch.Tensor) and value.is_floating_point()
+            else value
+            for path, value in self._values.items()
+        }
+        call = self._run_exact(moved)
+        return call.outputs if call is not None else None
+
+
+def one_ulp(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Every element moved to a neighbour in its dtype; zeros stay, since their structure may matter."""
+    if tensor.dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+        return tensor
+    up = torch.rand(tensor.shape, generator=generator) < 0.5
+    far = torch.where(up, torch.inf, -torch.inf).to(tensor.dtype)
+    return torch.where(tensor == 0, tensor, torch.nextafter(tensor, far))
+
+
+def _difference(eager: list[torch.Tensor], exact: list[torch.Tensor]) -> str:
+    """Why `exact` is not the function that `eager` is, or ""."""
+    if len(eager) != len(exact):
+        return "the module gives another number of outputs in fp64"
+    for number, (a, b) in enumerate(zip(eager, exact, strict=True)):
+        if a.shape != b.shape:
+            return f"output {number} has another shape in fp64"
+        if a.is_floating_point() != b.is_floating_point():
+            return f"output {number} has another kind of dtype in fp64"
+        if not (a.is_floating_point() or a.is_complex()):
+            if float((a != b).double().mean()) > 0.01:
+                return f"output {number} differs in fp64 in more than 1 % of its elements"
+            continue
+        if b.is_floating_point() and b.dtype != torch.float64:
+            return f"output {number} stays {b.dtype} in fp64"
+        wide = a.to(b.dtype)
+        both = wide.isfinite() & b.isfinite()
+        if float((wide.isfinite() != b.isfinite()).double().mean()) > 0.01:
+            return f"output {number} is finite in one of eager and fp64 only"
+        scale = float(b[both].abs().max()) if bool(both.any()) else 0.0
+        allowed = _TOLERANCE.get(a.dtype, 1e-3) * scale
+        if float(((wide - b).abs() > allowed)[both].double().mean() if bool(both.any()) else 0.0) > 0.01:
+            return f"output {number} differs between eager and fp64 by more than rounding"
+    return ""
+
+
+def check_tensors(leaves: list[Leaf], name: str) -> None:
+    """Raises:
+    TaskError: the reference returns no tensors, or something that no kernel could.
+    """
+    tensors = [leaf for leaf in leaves if isinstance(leaf.value, torch.Tensor)]
+    if not tensors:
+        kinds = ", ".join(sorted({type(leaf.value).__name__ for leaf in leaves})) or "None"
+        raise TaskError(
+            f"The reference of {name} returns no tensor but {kinds}.", do="Return a tensor from forward."
+        )
+    for leaf in tensors:
+        if leaf.value.layout != torch.strided or leaf.value.is_quantized or leaf.value.is_nested:
+            raise TaskError(
+                f"The reference of {name} returns a tensor that is not dense ({leaf.key}).",
+                do="Return dense tensors.",
+            )

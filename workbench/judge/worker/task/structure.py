@@ -1,0 +1,381 @@
+"""What the draws of one input have in common: its structure, which every generated case keeps.
+
+Three draws of get_inputs() are compared. What holds in all of them (zeros in the same places, symmetry, rows that
+sum to one, a range of integers, few values) is taken as part of the task; the rest is a distribution.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+Kind = Literal["constant", "float", "few", "integer", "bool"]
+_FEW = 16
+"""At most so many different values make a float tensor few-valued: a mask, labels of -1 and 1."""
+_SAMPLE = 1 << 16
+"""Elements from which a distribution is fitted."""
+_QUANTILES = 1025
+
+
+@dataclasses.dataclass
+class Distribution:
+    """How the free elements of a float tensor are spread."""
+
+    kind: Literal["uniform", "normal", "quantiles"]
+    low: float
+    high: float
+    mean: float
+    std: float
+    quantiles: torch.Tensor | None = None
+    """float64, ascending, where neither uniform nor normal fits."""
+
+
+@dataclasses.dataclass
+class Structure:
+    """One input's structure; what is None or False does not hold."""
+
+    kind: Kind
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    constant: torch.Tensor | None = None
+    """The value, where all draws are the same; contiguous."""
+    distribution: Distribution | None = None
+    values: torch.Tensor | None = None
+    """Few-valued: the values."""
+    weights: torch.Tensor | None = None
+    """Few-valued and bool: how often each value comes."""
+    low: int = 0
+    high: int = 0
+    """Integers: the range, inclusive."""
+    zeros: torch.Tensor | None = None
+    """True where every draw is zero (False for bool)."""
+    ones: torch.Tensor | None = None
+    """bool: True where every draw is True."""
+    symmetric: bool = False
+    definite: bool = False
+    """Symmetric positive definite."""
+    sums_to_one: int | None = None
+    """The axis along which non-negative elements sum to one."""
+    unit_norm: int | None = None
+    """The axis along which vectors have length one."""
+    one_hot: bool = False
+    """Each row of the last axis has one 1, else 0."""
+    ordered: Literal["", "ascending", "descending"] = ""
+    """Each row of the last axis."""
+    permutation: bool = False
+    """Each row of the last axis is a permutation of 0..n-1."""
+    unique: bool = False
+    """No integer comes twice in a row of the last axis."""
+    integral: bool = False
+    """A float tensor of whole numbers; `low` and `high` hold."""
+    row_has_true: bool = False
+    """bool: no row of the last axis is all False."""
+    repeated: tuple[int, ...] = ()
+    """Axes along which every slice is the same."""
+    equals: int | None = None
+    """This input is always the very same as an earlier one (its place among the inputs)."""
+
+    @property
+    def transformable(self) -> bool:
+        """Whether hard cases change it, or only draw it anew."""
+        return self.kind == "float" and not (
+            self.definite
+            or self.integral
+            or self.unit_norm is not None
+            or self.sums_to_one is not None
+            or self.ordered
+            or self.equals is not None
+        )
+
+    def words(self) -> str:
+        """The structure for a reader: "lower triangular", "integers 0 to 9"."""
+        said = [self.kind if self.kind != "few" else "few-valued"]
+        if self.kind == "integer" or self.integral:
+            said = [f"integers {self.low} to {self.high}"]
+        if self.distribution is not None and self.distribution.kind != "quantiles":
+            said.append(self.distribution.kind)
+        if self.zeros is not None and self.kind != "constant":
+            said.append(zero_pattern(self.zeros))
+        flags = {
+            "symmetric": self.symmetric and not self.definite,
+            "symmetric positive definite": self.definite,
+            "sums to one": self.sums_to_one is not None,
+            "unit vectors": self.unit_norm is not None,
+            "one-hot": self.one_hot,
+            self.ordered: bool(self.ordered),
+            "permutations": self.permutation,
+            "unique": self.unique and not self.permutation,
+            "same along an axis": bool(self.repeated),
+            "the same as another input": self.equals is not None,
+        }
+        return ", ".join(said + [word for word, holds in flags.items() if holds])
+
+
+def zero_pattern(zeros: torch.Tensor) -> str:
+    """The name of a pattern of zeros."""
+    if zeros.dim() >= 2:
+        rows, columns = zeros.shape[-2:]
+        full = torch.ones(rows, columns, dtype=torch.bool)
+        off = ~full.triu().logical_and(full.tril())
+        for name, pattern in (
+            ("diagonal", off),
+            ("lower triangular", full.triu(1)),
+            ("upper triangular", full.tril(-1)),
+            ("strictly lower triangular", full.triu(0)),
+            ("strictly upper triangular", full.tril(0)),
+        ):
+            if bool((zeros == pattern).all()):
+                return name
+    return "a pattern of zeros"
+
+
+def analyse(draws: Sequence[torch.Tensor]) -> Structure:
+    """The structure that all draws of one input share (same shape and dtype, CPU)."""
+    first = draws[0]
+    structure = Structure(_kind(draws), tuple(first.shape), first.dtype)
+    if structure.kind == "constant":
+        structure.constant = first.contiguous().clone()
+        return structure
+    structure.repeated = _repeated_axes(draws)
+    if structure.kind == "bool":
+        _boolean(structure, draws)
+    elif structure.kind == "integer":
+        _integers(structure, draws)
+    elif structure.kind == "few":
+        _few(structure, draws)
+    else:
+        _floats(structure, draws)
+    return structure
+
+
+def _kind(draws: Sequence[torch.Tensor]) -> Kind:
+    first = draws[0]
+    same = all(torch.equal(first, d) for d in draws[1:])
+    if first.dtype == torch.bool:
+        return "constant" if same else "bool"
+    if first.is_complex():
+        return "float" if not same else "constant"
+    if not first.is_floating_point():
+        return "constant" if same else "integer"
+    if same and (len(draws) > 1) and not _looks_random(first):
+        return "constant"
+    if not all(bool(d.isfinite().all()) for d in draws):
+        # -inf in a mask, say: only values that were seen can be drawn again.
+        return "constant" if same else "few"
+    if first.numel() > 4 * _FEW and _distinct(draws) is not None:
+        return "few"
+    return "float"
+
+
+def _looks_random(tensor: torch.Tensor) -> bool:
+    """A float tensor that is the same in all draws, but only because get_inputs() seeds itself."""
+    flat = tensor.detach().double().reshape(-1)
+    if flat.numel() < 32 or not bool(flat.isfinite().all()):
+        return False
+    flat = flat[flat != 0]
+    if flat.numel() < 32 or torch.unique(flat).numel() < flat.numel() // 2:
+        return False
+    steps = flat.diff()
+    rising = float((steps > 0).double().mean())
+    if not 0.2 < rising < 0.8:
+        return False
+    # Tables (sines, grids) are smooth: neighbours resemble each other, or the steps repeat.
+    centred = flat - flat.mean()
+    correlation = float((centred[1:] * centred[:-1]).mean() / centred.square().mean().clamp_min(1e-300))
+    return abs(correlation) < 0.5 and torch.unique((steps * 1e6).round()).numel() > flat.numel() // 4
+
+
+def _distinct(draws: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    """The values of a few-valued tensor, ascending, or None where there are more than a few."""
+    values: torch.Tensor | None = None
+    for draw in draws:
+        flat = draw.reshape(-1)
+        if torch.unique(flat[:4096]).numel() > _FEW:
+            return None
+        found = torch.unique(flat)
+        values = found if values is None else torch.unique(torch.cat([values, found]))
+        if values.numel() > _FEW:
+            return None
+    return values
+
+
+def _repeated_axes(draws: Sequence[torch.Tensor]) -> tuple[int, ...]:
+    def repeats(axis: int) -> bool:
+        return all(bool((d == d.narrow(axis, 0, 1)).all()) for d in draws)
+
+    shape = draws[0].shape
+    return tuple(axis for axis in range(len(shape)) if shape[axis] > 1 and repeats(axis))
+
+
+def _common(draws: Sequence[torch.Tensor], value: int | bool) -> torch.Tensor | None:
+    """Where every draw has `value`, unless that is nowhere or what chance alone would give."""
+    where = draws[0] == value
+    for draw in draws[1:]:
+        where = where & (draw == value)
+    count = int(where.sum())
+    if count == 0:
+        return None
+    if draws[0].is_floating_point():
+        return where
+    # With a share p of such elements, p ** draws of them agree by chance.
+    share = sum(float((d == value).double().mean()) for d in draws) / len(draws)
+    expected = where.numel() * share ** len(draws)
+    return where if count > 4 * expected + 8 else None
+
+
+def _boolean(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
+    structure.zeros, structure.ones = _common(draws, False), _common(draws, True)
+    free = torch.ones(structure.shape, dtype=torch.bool)
+    for fixed in (structure.zeros, structure.ones):
+        if fixed is not None:
+            free &= ~fixed
+    drawn = torch.cat([d[free].double() for d in draws])
+    share = float(drawn.mean()) if drawn.numel() else 0.5
+    structure.weights = torch.tensor([1 - share, share], dtype=torch.float64)
+    if draws[0].dim() and draws[0].shape[-1] > 1:
+        structure.row_has_true = all(bool(d.any(-1).all()) for d in draws)
+        structure.ordered = _order([d.to(torch.int8) for d in draws])
+
+
+def _order(draws: Sequence[torch.Tensor]) -> Literal["", "ascending", "descending"]:
+    if draws[0].dim() == 0 or draws[0].shape[-1] < 3:
+        return ""
+    steps = [d.diff(dim=-1) for d in draws]
+    if all(bool((s >= 0).all()) for s in steps):
+        return "ascending"
+    return "descending" if all(bool((s <= 0).all()) for s in steps) else ""
+
+
+def _integers(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
+    structure.low = min(int(d.min()) for d in draws)
+    structure.high = max(int(d.max()) for d in draws)
+    structure.zeros = _common(draws, 0)
+    last = structure.shape[-1] if structure.shape else 0
+    if last > 1:
+        ascending = [d.sort(dim=-1).values for d in draws]
+        reference = torch.arange(last, dtype=draws[0].dtype).expand(structure.shape)
+        structure.permutation = all(torch.equal(a, reference) for a in ascending)
+        structure.unique = last > 2 and all(bool((a.diff(dim=-1) != 0).all()) for a in ascending)
+        structure.ordered = _order(draws)
+
+
+def _few(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
+    flat = torch.cat([d.reshape(-1)[:_SAMPLE] for d in draws])
+    values = torch.unique(torch.cat([torch.unique(d.reshape(-1)) for d in draws]))
+    if not bool(flat.isfinite().all()) and values.numel() > _FEW:
+        values = values[
+            torch.linspace(0, values.numel() - 1, 1024).long().clamp_max(values.numel() - 1)
+        ].unique()
+    counts = torch.stack([(flat == v).double().mean() for v in values]) if values.numel() <= 64 else None
+    structure.values = values
+    structure.weights = counts if counts is not None else torch.ones(values.numel(), dtype=torch.float64)
+    structure.zeros = _few_zeros(draws, float((flat == 0).double().mean()))
+    if structure.shape and structure.shape[-1] > 1 and set(values.tolist()) == {0.0, 1.0}:
+        structure.one_hot = all(bool((d.sum(-1) == 1).all()) for d in draws)
+    structure.ordered = _order(draws)
+    structure.symmetric = _is_symmetric(draws)
+
+
+def _few_zeros(draws: Sequence[torch.Tensor], share: float) -> torch.Tensor | None:
+    where = draws[0] == 0
+    for draw in draws[1:]:
+        where = where & (draw == 0)
+    expected = where.numel() * share ** len(draws)
+    return where if int(where.sum()) > 4 * expected + 8 else None
+
+
+def _floats(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
+    if structure.dtype.is_complex:
+        parts = torch.cat([torch.view_as_real(d.reshape(-1)[:_SAMPLE]).reshape(-1) for d in draws])
+        structure.distribution = fit(parts.double())
+        return
+    structure.zeros = _common(draws, 0)
+    structure.symmetric = _is_symmetric(draws)
+    if structure.symmetric and structure.zeros is None:
+        structure.definite = all(_is_definite(d) for d in draws)
+    structure.sums_to_one = _axis(draws, lambda d, axis: d.double().sum(axis), non_negative=True)
+    structure.unit_norm = _axis(draws, lambda d, axis: d.double().norm(dim=axis), non_negative=False)
+    structure.ordered = _order(draws) if structure.shape and structure.shape[-1] >= 8 else ""
+    sample = _sample(draws, structure.zeros)
+    structure.distribution = fit(sample)
+    whole = (
+        sample.numel() >= 8 and bool((sample == sample.round()).all()) and float(sample.abs().max()) < 2**24
+    )
+    if whole:
+        structure.integral = True
+        structure.low, structure.high = int(sample.min()), int(sample.max())
+
+
+def _sample(draws: Sequence[torch.Tensor], zeros: torch.Tensor | None) -> torch.Tensor:
+    """Free elements of all draws, at most `_SAMPLE` of each, float64."""
+    parts = []
+    for draw in draws:
+        flat = draw[~zeros] if zeros is not None else draw.reshape(-1)
+        step = max(flat.numel() // _SAMPLE, 1)
+        parts.append(flat[::step].double())
+    return torch.cat(parts)
+
+
+def _is_symmetric(draws: Sequence[torch.Tensor]) -> bool:
+    shape = draws[0].shape
+    if len(shape) < 2 or shape[-1] != shape[-2] or shape[-1] < 3:
+        return False
+    off = ~torch.eye(shape[-1], dtype=torch.bool)
+    if all(bool((d * off == 0).all()) for d in draws):
+        return False  # a diagonal matrix: its pattern of zeros says it all
+    return all(torch.allclose(d.double(), d.double().mT, rtol=1e-6, atol=1e-7) for d in draws)
+
+
+def _is_definite(draw: torch.Tensor) -> bool:
+    if draw.shape[-1] > 2048:
+        return False
+    return bool((torch.linalg.cholesky_ex(draw.double()).info == 0).all())
+
+
+def _axis(draws: Sequence[torch.Tensor], measure: object, *, non_negative: bool) -> int | None:
+    """The last axis of more than two elements along which `measure` is one in every draw."""
+    if non_negative and not all(bool((d >= 0).all()) for d in draws):
+        return None
+    tolerance = max(1e-5, 4 * float(torch.finfo(draws[0].dtype).eps) * 4)
+    for axis in range(draws[0].dim() - 1, -1, -1):
+        if draws[0].shape[axis] < 2:
+            continue
+        if all(bool(((measure(d, axis) - 1).abs() < tolerance).all()) for d in draws):  # type: ignore[operator]
+            return axis
+    return None
+
+
+def fit(sample: torch.Tensor) -> Distribution:
+    """The distribution of a float64 sample: uniform or normal by its moments and range, else by its quantiles."""
+    if sample.numel() == 0:
+        return Distribution("normal", -1.0, 1.0, 0.0, 1.0)
+    low, high = float(sample.min()), float(sample.max())
+    mean, std = float(sample.mean()), float(sample.std(correction=0))
+    if sample.numel() < 64 or std == 0 or not (high - low) > 0:
+        # Too few to tell; a handful of values says most with the range that it covers.
+        if low >= 0:
+            return Distribution(
+                "uniform", low if low < high else low * 0.5, high if high > 0 else 1.0, mean, std
+            )
+        return Distribution("normal", low, high, mean, std or max(abs(mean), 1.0))
+    centred = (sample - mean) / std
+    skew, kurtosis = float(centred.pow(3).mean()), float(centred.pow(4).mean())
+    slack = 12 / sample.numel() ** 0.5
+    if abs(skew) < 0.1 + slack and abs(kurtosis - 1.8) < 0.1 + slack and (high - low) < 3.7 * std:
+        step = (high - low) / sample.numel()
+        return Distribution("uniform", _rounded(low, step), _rounded(high, step), mean, std)
+    if abs(skew) < 0.1 + slack and abs(kurtosis - 3) < 0.2 + 4 * slack and low < 0 < high:
+        return Distribution("normal", low, high, mean, std)
+    points = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
+    ascending = sample.sort().values
+    quantiles = ascending[(points * (ascending.numel() - 1)).round().long()]
+    return Distribution("quantiles", low, high, mean, std, quantiles)
+
+
+def _rounded(bound: float, step: float) -> float:
+    """A whole bound (0, 1, -1) where the sample comes within its own spacing of one: U[0, 1) is meant."""
+    whole = round(bound)
+    return float(whole) if abs(bound - whole) < 20 * step else bound
