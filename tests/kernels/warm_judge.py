@@ -1,0 +1,57 @@
+"""A judge for tests that have no event loop of their own, and what to print when a verdict is not the one expected."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+from workbench.core.errors import JudgeError
+from workbench.core.task import TaskInfo
+from workbench.core.verdict import Verdict
+from workbench.judge.client import JudgeClient
+
+
+class WarmJudge:
+    """`JudgeClient` for tests without a loop of their own; a judge that died is started again for the next candidate."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._client: JudgeClient | None = None
+        self._task: tuple[str, TaskInfo] | None = None
+        self._numbers = itertools.count(1)
+
+    def load(self, task: Path) -> TaskInfo:
+        return self._runner.run(self._load(str(task)))
+
+    def verdict(self, task: Path, source: bytes, name: str) -> Verdict:
+        """Judge `source` against `task` on the host target; the verdict names it `name`."""
+        return self._runner.run(self._judge(str(task), source, name))
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._runner.run(self._client.close())
+        self._runner.close()
+
+    async def _load(self, task: str) -> TaskInfo:
+        if self._client is None or not self._client.alive:
+            self._client = JudgeClient()
+            self._task = None
+            await self._client.start()
+        if self._task is None or self._task[0] != task:
+            self._task = (task, await self._client.load_task(task, target="host"))
+        return self._task[1]
+
+    async def _judge(self, task: str, source: bytes, name: str) -> Verdict:
+        await self._load(task)
+        assert self._client is not None
+        judged = await self._client.judge(f"c{next(self._numbers)}", source, path=name)
+        if judged.verdict is None:
+            raise JudgeError(f"{name} has no verdict.")
+        return judged.verdict
+
+
+def complaint(verdict: Verdict) -> str:
+    """What an assertion shows of a verdict that should have been another."""
+    gates = "\n".join(f"  {g.name}: {g.status} {g.reason}" for g in verdict.gates)
+    return f"{verdict.candidate.path}: {verdict.first_line}\n{gates}\nseeds {verdict.seeds}"
