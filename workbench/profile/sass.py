@@ -1,0 +1,194 @@
+"""Machine code with source lines: nvdisasm's text as instructions, with the chain of functions inlined at each.
+
+nvdisasm is NVIDIA's, reads a file that a hostile source shaped, and is therefore run as a child with bounds on its
+time, memory and output. Nothing here needs a GPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import resource
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from collections import OrderedDict
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from workbench.core.errors import JudgeError
+
+TIMEOUT_S = 30.0
+MEMORY_BYTES = 4 << 30
+MAX_OUTPUT = 512 << 20
+_KEPT = 32
+
+_SECTION = re.compile(r"^\s*\.section\s+(\.text\.\S+?),")
+_LABEL = re.compile(r"^(\.?[\w$.]+):\s*$")
+_FUNCTION_SIZE = re.compile(r"^\s*\.type\s+(\S+),@function")
+_INSTRUCTION = re.compile(
+    r"^\s*/\*([0-9a-f]{4,})\*/\s+(?:\{\s*)?(?:@(!?U?P\w+)\s+)?([A-Z][\w.]*)\s*(.*?)\s*;"
+)
+_LINE = re.compile(r"^\s*//## File \"([^\"]*)\", line (\d+)(?: inlined at \"([^\"]*)\", line (\d+))?")
+
+
+class SourceLine(msgspec.Struct, frozen=True):
+    """A place in a source file."""
+
+    file: str
+    line: int
+
+
+class Instruction(msgspec.Struct, frozen=True):
+    """One machine instruction."""
+
+    offset: int
+    """Bytes from the start of its section."""
+    opcode: str
+    """With its modifiers: "LDG.E.64"."""
+    operands: str
+    predicate: str = ""
+    """"P0", "!P0", "UP1"; "" where it always runs."""
+    chain: tuple[SourceLine, ...] = ()
+    """Where it comes from, innermost first; each next one is where that function was inlined."""
+
+    @property
+    def name(self) -> str:
+        """The opcode without modifiers."""
+        return self.opcode.partition(".")[0]
+
+    def __str__(self) -> str:
+        guard = f"@{self.predicate} " if self.predicate else ""
+        return f"{guard}{self.opcode} {self.operands}".strip()
+
+
+class SassFunction(msgspec.Struct, frozen=True):
+    """The code of one section: a kernel, or a device function that was not inlined."""
+
+    symbol: str
+    instructions: tuple[Instruction, ...]
+    also: tuple[str, ...] = ()
+    """Other functions that share its section: the assembler's own (division, square root)."""
+
+
+@cache
+def find_nvdisasm() -> str | None:
+    """Path of nvdisasm: WORKBENCH_NVDISASM, NVIDIA's wheel, a toolkit, triton's package, PATH."""
+    packages = [Path(p) for p in dict.fromkeys([*site.getsitepackages(), *sys.path]) if p]
+    toolkits = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda", "/opt/cuda"]
+    places = [Path(os.environ.get("WORKBENCH_NVDISASM", "/nonexistent"))]
+    places += [p / "nvidia" / "cu13" / "bin" / "nvdisasm" for p in packages]
+    places += [Path(t) / "bin" / "nvdisasm" for t in toolkits if t]
+    places += [p / "triton" / "backends" / "nvidia" / "bin" / "nvdisasm" for p in packages]
+    for place in places:
+        if place.is_file() and os.access(place, os.X_OK):
+            return str(place)
+    return shutil.which("nvdisasm")
+
+
+_recent: OrderedDict[bytes, tuple[SassFunction, ...]] = OrderedDict()
+
+
+def disassemble(cubin: bytes) -> tuple[SassFunction, ...]:
+    """The functions of a cubin; the last few answers are kept.
+
+    Raises:
+        JudgeError: nvdisasm is not installed, or cannot read this cubin.
+    """
+    key = hashlib.sha256(cubin).digest()
+    found = _recent.get(key)
+    if found is None:
+        found = parse(_run(cubin))
+        _recent[key] = found
+        while len(_recent) > _KEPT:
+            _recent.popitem(last=False)
+    else:
+        _recent.move_to_end(key)
+    return found
+
+
+def _run(cubin: bytes) -> str:
+    tool = find_nvdisasm()
+    if tool is None:
+        raise JudgeError(
+            "There is no nvdisasm, so machine code cannot be audited.", do="Install nvidia-cuda-nvdisasm."
+        )
+    with tempfile.TemporaryDirectory(prefix="workbench-sass-") as folder:
+        source, target = Path(folder, "code.cubin"), Path(folder, "code.sass")
+        source.write_bytes(cubin)
+        with target.open("wb") as output:
+            process = subprocess.Popen(
+                [tool, "-c", "-gi", "-ndf", str(source)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env={"LC_ALL": "C"},
+            )
+            _bound(process.pid)
+            try:
+                _, complaint = process.communicate(timeout=TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                raise JudgeError("nvdisasm did not finish; the machine code could not be audited.") from None
+        if process.returncode != 0:
+            words = complaint.decode("utf-8", "replace").strip().splitlines()
+            raise JudgeError(
+                f"nvdisasm cannot read the cubin: {words[-1][:300] if words else process.returncode}."
+            )
+        return target.read_text("utf-8", "replace")
+
+
+def _bound(pid: int) -> None:
+    """Limits on a child that runs already: a function between fork and exec is not safe in a judge with threads."""
+    for kind, value in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, int(TIMEOUT_S)),
+        (resource.RLIMIT_FSIZE, MAX_OUTPUT),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        try:
+            resource.prlimit(pid, kind, (value, value))
+        except (ProcessLookupError, PermissionError, ValueError):
+            return
+
+
+def parse(text: str) -> tuple[SassFunction, ...]:
+    """Instructions of nvdisasm's text, by section."""
+    found: list[SassFunction] = []
+    symbol = ""
+    also: list[str] = []
+    body: list[Instruction] = []
+    chain: list[SourceLine] = []
+    fresh = True
+
+    def flush() -> None:
+        if symbol and body:
+            found.append(SassFunction(symbol, tuple(body), tuple(also)))
+
+    for line in text.splitlines():
+        if (place := _LINE.match(line)) is not None:
+            if fresh:
+                chain, fresh = [], False
+            here = SourceLine(place[1], int(place[2]))
+            if not chain or chain[-1] != here:
+                chain.append(here)
+            if place[3]:
+                chain.append(SourceLine(place[3], int(place[4])))
+        elif (match := _INSTRUCTION.match(line)) is not None:
+            fresh = True
+            if match[3] != "NOP":
+                body.append(Instruction(int(match[1], 16), match[3], match[4], match[2] or "", tuple(chain)))
+        elif (section := _SECTION.match(line)) is not None:
+            flush()
+            symbol, also, body, chain, fresh = section[1].removeprefix(".text."), [], [], [], True
+        elif (kind := _FUNCTION_SIZE.match(line)) is not None and kind[1] != symbol:
+            also.append(kind[1])
+    flush()
+    return tuple(found)
