@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.core.build import CudaBuild, HostBuild, Kernel
+from workbench.core.errors import WorkbenchError
 from workbench.core.messages import Judge, Judged
 from workbench.core.plan import CompileOptions, Knob, Plan, limits_for
 from workbench.core.task import SizeSpec
@@ -19,7 +20,7 @@ from workbench.judge.worker.accuracy import Accuracy
 from workbench.judge.worker.cancelled import Cancelled
 from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
 from workbench.judge.worker.parts import Parts
-from workbench.judge.worker.references import RANDOM_DRAWS, Prepared, References
+from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherSizes, Prepared, References
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.task.loader import LoadedTask
 from workbench.runner.host.client import Fault, HostRunner
@@ -72,6 +73,7 @@ class Judging:
         self.not_covered: dict[str, str] = {}
         self.builds: dict[CompileOptions, Built] = {}
         self.references: References | None = None
+        self.other_sizes: OtherSizes | None = None
         self.runs: list[Run] = []
         self.first: tuple[Prepared, Run] | None = None
         self.accuracies: list[Accuracy] = []
@@ -99,10 +101,7 @@ class Judging:
         """Begin to draw cases and compute references in the background; the candidate is frozen."""
         names = ["random"] * RANDOM_DRAWS + [c for c in self.task.cases() if c != "random"]
         self.references = References(self.bench.pool, self.task, self.size, names)
-
-    def prepare(self, size: SizeSpec, seed: int) -> Prepared:
-        """One random draw at another size."""
-        return self.bench.prepare(self.task, size, seed)
+        self.other_sizes = OtherSizes(self.bench.pool, self.task, RANDOM_SIZES)
 
     def built_for(self, plan: Plan) -> Built:
         """The binaries that `plan` launches."""
@@ -185,9 +184,10 @@ class Judging:
         except Faulted as faulted:
             self.checkpoint()
             finding = self._fault(name, faulted)
-        except CannotJudge as error:
+        except (CannotJudge, WorkbenchError) as error:
+            self.checkpoint()
             self._record(name, Finding("skipped", str(error)), time.perf_counter() - started)
-            raise
+            raise CannotJudge(str(error)) from error
         except Exception as error:
             self.checkpoint()
             traceback.print_exc()
@@ -249,6 +249,8 @@ class Judging:
     def _close(self) -> None:
         if self.references is not None:
             self.references.drop()
+        if self.other_sizes is not None:
+            self.other_sizes.drop()
         for stage in self._stages.values():
             stage.close()
         for built in self.builds.values():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from workbench.core.build import HostBuild
-from workbench.core.task import SizeSpec
+from workbench.core.plan import NotCovered, Plan, PlanFailure
 from workbench.dialect.planner import Planner
-from workbench.judge.worker.references import Prepared, prepare
-from workbench.judge.worker.task.loader import LoadedTask
-from workbench.runner.compiler.client import Compiler
+from workbench.runner.compiler.client import Builds, Compiler
 from workbench.runner.host.client import HostRunner, HostRunners
 
 
@@ -23,25 +22,41 @@ class Parts:
         self.runners = HostRunners()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="judge-reference")
         self._runner: HostRunner | None = None
+        self._busy: Planner | Compiler | None = None
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> list[Plan | NotCovered] | PlanFailure:
+        """`Planner.evaluate`, which `interrupt` ends."""
+        self._busy = self.planner
+        try:
+            return self.planner.evaluate(*args, **kwargs)
+        finally:
+            self._busy = None
+
+    def build(self, *args: Any, **kwargs: Any) -> Builds:
+        """`Compiler.build`, which `interrupt` ends."""
+        self._busy = self.compiler
+        try:
+            return self.compiler.build(*args, **kwargs)
+        finally:
+            self._busy = None
 
     def start_runner(self, build: HostBuild) -> HostRunner:
         """A sandboxed process with `build` loaded; its owner closes it."""
         self._runner = self.runners.start(build)
         return self._runner
 
-    def prepare(self, task: LoadedTask, size: SizeSpec, seed: int) -> Prepared:
-        """One random draw with its reference values, on the thread that owns the task."""
-        return self.pool.submit(prepare, task, size, seed, "random").result()
-
     def versions(self) -> dict[str, str]:
         """Of the compilers; one that is missing is not named."""
         return self.compiler.versions
 
     def interrupt(self) -> None:
-        """From another thread: end whatever a gate waits for. The next candidate finds the parts working again."""
-        self.planner.interrupt()
-        self.compiler.interrupt()
-        runner = self._runner
+        """From another thread: end whatever a gate waits for. The next candidate finds the parts working again.
+
+        What nobody waits for is left alone: a compiler takes a second to get warm.
+        """
+        busy, runner = self._busy, self._runner
+        if busy is not None:
+            busy.interrupt()
         if runner is not None:
             runner.interrupt()
 

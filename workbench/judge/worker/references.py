@@ -6,6 +6,7 @@ Seeds come from the operating system when the candidate's bytes are fixed, and a
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from workbench.judge.worker.compare import Bar, Tolerance, bars
 from workbench.judge.worker.task.loader import Case, Expected, LoadedTask
 
 RANDOM_DRAWS = 3
+RANDOM_SIZES = 3
 MIN_RANDOM_USABLE = 3
 MIN_HARD_USABLE = 1
 
@@ -106,6 +108,45 @@ class References:
         """Nobody will ask for the rest."""
         for future in self._futures:
             future.cancel()
+
+
+class OtherSizes:
+    """One random draw at each further size: the declared ones that run here, then random ones."""
+
+    def __init__(self, pool: ThreadPoolExecutor, task: LoadedTask, count: int) -> None:
+        self.seed = fresh_seed()
+        """Drew the random sizes."""
+        self._pool = pool
+        self._task = task
+        self._sizes = pool.submit(self._choose, count)
+        self._prepared: Future[list[Prepared]] = pool.submit(self._prepare)
+
+    def sizes(self) -> list[SizeSpec]:
+        """Waits until they are drawn."""
+        return self._sizes.result()
+
+    def prepared(self) -> list[Prepared]:
+        """One for each of `sizes`, in order."""
+        return self._prepared.result()
+
+    def drop(self) -> None:
+        """Nobody will ask."""
+        self._sizes.cancel()
+        self._prepared.cancel()
+
+    def _choose(self, count: int) -> list[SizeSpec]:
+        judged, *others = self._task.sizes
+        declared = [size for size in others if size.judged]
+        known = {_values(size) for size in [judged, *declared]}
+        drawn = self._task.random_sizes(random.Random(self.seed), count)
+        return declared + [size for size in drawn if _values(size) not in known]
+
+    def _prepare(self) -> list[Prepared]:
+        return [prepare(self._task, size, fresh_seed(), "random") for size in self._sizes.result()]
+
+
+def _values(size: SizeSpec) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(size.values.items()))
 
 
 def prepare(task: LoadedTask, size: SizeSpec, seed: int, name: str) -> Prepared:

@@ -58,7 +58,7 @@ def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
         return failed(
             [Diagnostic("The plan launches no kernel of its own.", line=plans[0].line)], gate_hint="audit"
         )
-    builds = judging.bench.compiler.build(
+    builds = judging.bench.build(
         judging.source,
         options,
         tuple(wanted),
@@ -91,7 +91,7 @@ def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
 
 def _arguments(judging: Judging, plans: list[Plan], built: Built) -> Finding | None:
     for plan in plans:
-        if diagnostics := check_arguments(plan, tuple(built.kernels.values())):
+        if diagnostics := check_arguments(plan, tuple(built.kernels.values()), judging.limits):
             return failed(diagnostics, size=plan.size)
     return None
 

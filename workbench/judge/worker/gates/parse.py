@@ -45,7 +45,7 @@ def run(judging: Judging) -> Finding:
 def evaluate(judging: Judging, sizes: Sequence[SizeSpec]) -> list[Plan | NotCovered] | Finding:
     """The plan at each of `sizes`, outputs checked; a `Finding` where it fails."""
     assert judging.source is not None
-    answers = judging.bench.planner.evaluate(
+    answers = judging.bench.evaluate(
         judging.source,
         list(sizes),
         limits=judging.limits,

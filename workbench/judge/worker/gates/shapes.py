@@ -6,7 +6,6 @@ the task's integers, another size only warns: the candidate may be specialised t
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from workbench.core.plan import NotCovered, Plan
@@ -14,21 +13,17 @@ from workbench.core.task import SizeSpec
 from workbench.judge.worker.gates import build, numerics, parse
 from workbench.judge.worker.gates.bounds import damaged
 from workbench.judge.worker.judging import Judging
-from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
-from workbench.judge.worker.references import fresh_seed
-
-RANDOM_SIZES = 3
+from workbench.judge.worker.outcome import Faulted, Finding
+from workbench.judge.worker.references import Prepared
 
 
 def run(judging: Judging) -> Finding:
     """Judge one random draw at each further size; the first that fails ends the gate."""
     info = judging.task.info
-    declared = [s for s in judging.task.sizes[1:] if s.judged]
-    seed = fresh_seed()
-    drawn = judging.task.random_sizes(random.Random(seed), RANDOM_SIZES)
+    assert judging.other_sizes is not None
+    sizes = judging.other_sizes.sizes()
+    seed = judging.other_sizes.seed
     judging.seeds.append(seed)
-    known = {tuple(sorted(s.values.items())) for s in [judging.size, *declared]}
-    sizes = declared + [s for s in drawn if tuple(sorted(s.values.items())) not in known]
     if not sizes:
         return Finding(
             "pass", "The task declares one size; it may be hard-coded.", {"free_dims": list(info.free_dims)}
@@ -40,12 +35,13 @@ def run(judging: Judging) -> Finding:
         )
     right: list[str] = []
     not_covered: dict[str, str] = dict(judging.not_covered)
-    for size, answer in zip(sizes, answers, strict=True):
+    drawn = judging.other_sizes.prepared()
+    for size, answer, prepared in zip(sizes, answers, drawn, strict=True):
         judging.checkpoint()
         if isinstance(answer, NotCovered):
             not_covered[described(size)] = answer.reason
             continue
-        finding = _at(judging, size, answer)
+        finding = _at(judging, size, answer, prepared)
         if finding is not None:
             return _softened(judging, finding)
         right.append(described(size))
@@ -62,12 +58,11 @@ def described(size: SizeSpec) -> str:
     return values or size.name
 
 
-def _at(judging: Judging, size: SizeSpec, plan: Plan) -> Finding | None:
+def _at(judging: Judging, size: SizeSpec, plan: Plan, prepared: Prepared) -> Finding | None:
     failed = build.build(judging, [plan], host=True)
     where = described(size)
     if failed is not None:
         return Finding("fail", f"At {where}: {failed.reason}", failed.evidence)
-    prepared = judging.prepare(size, fresh_seed())
     judging.seeds.append(prepared.case.seed)
     if (why := prepared.unusable) is not None:
         judging.unchecked.append(f"size {where}: {why}")
@@ -97,6 +92,3 @@ def _softened(judging: Judging, finding: Finding) -> Finding:
         return finding
     judging.blamed.clear()
     return Finding("warn", f"Specialised to these shapes. {finding.reason}", finding.evidence)
-
-
-__all__ = ["CannotJudge", "described", "run"]

@@ -1,0 +1,154 @@
+"""What counts as right, and as accurate, on tensors alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from workbench.core.task import Output
+from workbench.core.tensors import contiguous
+from workbench.judge.worker.accuracy import accuracy
+from workbench.judge.worker.compare import Bar, bars, mismatch
+
+
+def bar_of(
+    eager: torch.Tensor, exact: torch.Tensor | None = None, *, index: bool = False, **tolerance: float
+) -> Bar:
+    dtype = str(eager.dtype).removeprefix("torch.")
+    output = Output("out", contiguous(tuple(eager.shape), dtype), index=index)
+    exact_list = [exact] if exact is not None else None
+    return bars([output], [eager], exact_list, tolerance)[0]
+
+
+@pytest.fixture
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_result_within_rounding_is_right(generator: torch.Generator) -> None:
+    exact = torch.randn(9, 33, generator=generator, dtype=torch.float64)
+    assert mismatch(bar_of(exact.float(), exact), (exact * (1 + 1e-6)).float()) is None
+
+
+def test_the_worst_element_is_named(generator: torch.Generator) -> None:
+    exact = torch.randn(4, 5, generator=generator, dtype=torch.float64)
+    got = exact.float()
+    got[1, 2] += 0.1
+    got[3, 4] += 7
+    worst = mismatch(bar_of(exact.float(), exact), got)
+    assert worst is not None
+    assert (worst.index, worst.wrong, worst.counted) == ((3, 4), 2, 20)
+    assert "out[3, 4]" in worst.sentence()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_one_element_that_is_no_number_is_wrong(bad: float) -> None:
+    exact = torch.ones(8, dtype=torch.float64)
+    got = exact.float()
+    got[5] = bad
+    worst = mismatch(bar_of(exact.float(), exact), got)
+    assert worst is not None and worst.index == (5,)
+    assert isinstance(worst.evidence()["got"], str)  # JSON has neither
+
+
+def test_elements_that_eager_gets_wrong_do_not_count() -> None:
+    exact = torch.ones(1000, dtype=torch.float64)
+    eager = exact.float()
+    eager[7] = float("inf")
+    bar = bar_of(eager, exact)
+    assert bar.excluded == 1 and bar.usable
+    got = exact.float()
+    got[7] = 123
+    assert mismatch(bar, got) is None
+
+
+def test_a_case_with_more_than_one_percent_excluded_is_not_usable() -> None:
+    exact = torch.ones(1000, dtype=torch.float64)
+    eager = exact.float()
+    eager[:11] = float("nan")
+    assert not bar_of(eager, exact).usable
+
+
+def test_a_wrong_scale_is_said_to_be_one(generator: torch.Generator) -> None:
+    exact = torch.randn(64, generator=generator, dtype=torch.float64) + 3
+    worst = mismatch(bar_of(exact.float(), exact), (exact * 2).float())
+    assert worst is not None and worst.constant_ratio == pytest.approx(2, rel=1e-2)
+
+
+def test_a_small_row_is_not_hidden_by_a_large_one() -> None:
+    exact = torch.tensor([[1e6, 2e6], [1.0, 2.0]], dtype=torch.float64)
+    got = exact.float()
+    got[1, 0] = 1.5
+    assert mismatch(bar_of(exact.float(), exact), got) is not None
+
+
+def test_what_one_ulp_of_the_inputs_changes_is_not_held_against_a_candidate() -> None:
+    exact = torch.zeros(4, 64, dtype=torch.float64)
+    eager = torch.zeros(4, 64)
+    moved = torch.full_like(exact, 1e-4)
+    got = torch.full((4, 64), 2e-4)
+    bar = bar_of(eager, exact)
+    assert mismatch(bar, got) is not None
+    assert mismatch(bar, got, perturbed=lambda: moved) is None
+
+
+def test_the_tasks_own_tolerance_replaces_the_judges() -> None:
+    exact = torch.ones(10, dtype=torch.float64)
+    got = torch.full((10,), 1.05)
+    assert mismatch(bar_of(exact.float(), exact), got) is not None
+    assert mismatch(bar_of(exact.float(), exact, rtol=0.1), got) is None
+    assert mismatch(bar_of(exact.float(), exact, atol=0.01), got) is not None
+
+
+def test_integers_must_be_equal() -> None:
+    eager = torch.arange(6)
+    got = eager.clone()
+    got[4] = 5
+    worst = mismatch(bar_of(eager, eager), got)
+    assert worst is not None and (worst.index, worst.expected, worst.got) == ((4,), 4, 5)
+
+
+def test_positions_of_equal_values_are_equally_right() -> None:
+    values = torch.tensor([[1.0, 3.0, 3.0, 0.0], [5.0, 1.0, 2.0, 3.0]])
+    bar = bar_of(torch.tensor([1, 0]), torch.tensor([1, 0]), index=True)
+    assert mismatch(bar, torch.tensor([2, 0]), selected_from=[values]) is None
+    wrong = mismatch(bar, torch.tensor([2, 3]), selected_from=[values])
+    assert wrong is not None and wrong.index == (1,)
+    assert mismatch(bar, torch.tensor([2, 99]), selected_from=[values]) is not None
+
+
+def test_a_selection_that_repeats_itself_is_wrong() -> None:
+    values = torch.tensor([[3.0, 3.0, 1.0]])
+    bar = bar_of(torch.tensor([[0, 1]]), torch.tensor([[0, 1]]), index=True)
+    assert mismatch(bar, torch.tensor([[1, 0]]), selected_from=[values]) is None
+    assert mismatch(bar, torch.tensor([[1, 1]]), selected_from=[values]) is not None
+
+
+def test_complex_numbers_compare_by_both_parts() -> None:
+    exact = torch.randn(8, dtype=torch.complex128)
+    got = exact.to(torch.complex64)
+    bar = bar_of(got.clone(), exact)
+    assert mismatch(bar, got) is None
+    assert mismatch(bar, got.conj().resolve_conj()) is not None
+
+
+def test_single_precision_is_told_from_half(generator: torch.Generator) -> None:
+    exact = torch.randn(64, 256, generator=generator, dtype=torch.float64)
+    bar = bar_of(exact.float(), exact)
+    fine = accuracy(bar, (exact * (1 + 3e-7)).float(), "random", perturbed=lambda: None)
+    coarse = accuracy(bar, exact.half().float(), "random", perturbed=lambda: None)
+    assert fine is not None and fine.ok
+    assert coarse is not None and not coarse.ok
+
+
+def test_a_task_in_tf32_may_be_as_coarse_as_tf32(generator: torch.Generator) -> None:
+    exact = torch.randn(64, 256, generator=generator, dtype=torch.float64)
+    bar = bar_of(exact.float(), exact)
+    found = accuracy(bar, exact.half().float(), "random", precision="tf32", perturbed=lambda: None)
+    assert found is not None and found.ok
+
+
+def test_differences_below_the_smallest_normal_number_do_not_count() -> None:
+    exact = torch.full((16,), 1e-39, dtype=torch.float64)
+    found = accuracy(bar_of(torch.zeros(16), exact), torch.full((16,), 3e-39), "tiny", perturbed=lambda: None)
+    assert found is not None and found.ok
