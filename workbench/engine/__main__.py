@@ -16,12 +16,14 @@ from pathlib import Path
 import msgspec
 
 from workbench import __version__
+from workbench.core.config import Config, load_config
 from workbench.core.errors import SessionError, TaskError, WorkbenchError
 from workbench.core.events import SessionResumed, SessionStarted
+from workbench.core.locate import is_session
 from workbench.core.session import SessionState
 from workbench.engine.client import StartReport
 from workbench.engine.runtime import Lock, places, task_lock
-from workbench.engine.sessions import create_folder, is_session, last_session, task_key, task_name
+from workbench.engine.sessions import create_folder, last_session, started, task_key, task_name
 from workbench.engine.store import Store, StoreError
 
 
@@ -49,7 +51,7 @@ async def _run(options: argparse.Namespace, report: _Report) -> int:
     choosing = None if options.session else task_lock(Path(options.root), options.task)
     if choosing is not None and not choosing.acquire(wait_s=20.0):
         raise SessionError("Another engine of this task is starting and does not get on.", do="Try again.")
-    folder, new = _choose(options)
+    folder, new, config = _choose(options)
     where = places(folder)
     lock = Lock(where.lock)
     # An engine that is just ending holds the lock a moment longer; one that goes on is simply used.
@@ -58,11 +60,17 @@ async def _run(options: argparse.Namespace, report: _Report) -> int:
         return 0
     _log_to(where.log)
     try:
-        store, state = _open(folder, options, new)
+        store, state = _open(folder, options, new, config.judge.target or "host")
+        # Only now: importing what an engine needs takes longer than finding that one runs.
         from workbench.engine.engine import Engine
 
-        engine = Engine(store, state, arch=options.arch, idle_s=options.idle_s)
-        await engine.serve(where.socket, lambda: report.started(folder, where.socket), choosing)
+        def listening() -> None:
+            report.started(folder, where.socket)
+            if choosing is not None:
+                choosing.release()
+
+        engine = Engine(store, state, config, arch=options.arch, idle_s=options.idle_s)
+        await engine.serve(where.socket, listening)
     finally:
         if choosing is not None:
             choosing.release()
@@ -70,20 +78,22 @@ async def _run(options: argparse.Namespace, report: _Report) -> int:
     return 0
 
 
-def _choose(options: argparse.Namespace) -> tuple[Path, bool]:
+def _choose(options: argparse.Namespace) -> tuple[Path, bool, Config]:
     if options.session:
         folder = Path(options.session)
         if not is_session(folder):
             raise SessionError(f"{folder} is no session.", do="A session is a folder with an events.jsonl.")
-        return folder, False
+        first = started(folder)
+        return folder, False, load_config(task=first.task_path if first else None)
     task, root = options.task, Path(options.root)
     if not os.path.exists(task) and ":" not in task:
         raise TaskError(f"There is no task {task}.", do="Give a file, a folder or pkg.module:Class.")
+    config = load_config(task=task)  # before a folder is made: a typo in it must not leave one behind
     last = None if options.new else last_session(root, task, target=options.target)
-    return (last, False) if last is not None else (create_folder(root, task), True)
+    return (last, False, config) if last is not None else (create_folder(root, task), True, config)
 
 
-def _open(folder: Path, options: argparse.Namespace, new: bool) -> tuple[Store, SessionState]:
+def _open(folder: Path, options: argparse.Namespace, new: bool, target: str) -> tuple[Store, SessionState]:
     store, state = Store.open(folder)
     try:
         if new:
@@ -91,7 +101,7 @@ def _open(folder: Path, options: argparse.Namespace, new: bool) -> tuple[Store, 
                 task_path=task_key(options.task),
                 task_name=task_name(options.task),
                 version=__version__,
-                target=options.target or "host",
+                target=options.target or target,
                 arch=options.arch or "",
             )
             for event in store.append([first]):

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -268,7 +269,8 @@ class EngineClient:
             return
         self.closed = why
         error = SessionError(f"The engine is gone: {why}.", do="Open the session again.")
-        for future in (self._attached, *self._answers.values()):
+        waiting: list[asyncio.Future[Any]] = [self._attached, *self._answers.values()]
+        for future in waiting:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # retrieved here: nobody may be waiting any more

@@ -5,105 +5,149 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from workbench.core.candidate import CandidateView
-from workbench.core.errors import SessionError
-from workbench.core.events import CandidateMarked
-from workbench.core.messages import (
-    Answer,
-    Attach,
-    CancelCandidate,
-    MarkCandidate,
-    ReadSource,
-    ReadVerdict,
-    StopEngine,
-    SubmitCandidate,
-    ToEngine,
-    TuneCandidate,
-    VerifyAgain,
-)
+from workbench.archive.shipped import fitting
+from workbench.core.config import Config
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Noticed
+from workbench.core.plan import limits_for
 from workbench.core.session import SessionState
+from workbench.core.verdict import Target
+from workbench.engine.bench import Bench
+from workbench.engine.commands import Commands
 from workbench.engine.journal import Journal
+from workbench.engine.origins import plan_path
+from workbench.engine.population import Population
 from workbench.engine.runtime import remove_socket
 from workbench.engine.server import Server
-from workbench.engine.store import Store
+from workbench.engine.store import Store, StoreError
+from workbench.engine.tasks import TaskRevisions
+from workbench.engine.watch import Watcher
+from workbench.evolve.shipped import ShippedKernels
+from workbench.judge.client import local_command
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from workbench.engine.runtime import Lock
+WATCHED_ORIGINS = 64
+"""Candidates' own files that are watched, the last added first."""
 
 
 class Engine:
     """Serves one session until it is asked to stop, or has had no screen and no work for `idle_s` seconds."""
 
     def __init__(
-        self, store: Store, state: SessionState, *, arch: str | None = None, idle_s: float = 30.0
+        self,
+        store: Store,
+        state: SessionState,
+        config: Config,
+        *,
+        arch: str | None = None,
+        idle_s: float = 30.0,
     ) -> None:
+        assert state.started is not None
+        first = state.started
         self.journal = Journal(store, state)
-        self._arch = arch
+        self._arch = arch or first.arch or config.judge.arch
         self._idle_s = idle_s
         self._stopping = asyncio.Event()
-        self._server = Server(self.journal, self._command, self._stopping.set)
+        self._population = Population(self.journal)
+        target: Target = "cuda" if first.target == "cuda" else "host"
+        self._task = TaskRevisions(
+            self.journal,
+            task=first.task_path,
+            target=target,
+            arch=self._arch,
+            timeout_s=config.judge.timeout_s,
+            limit_s=config.judge.task_timeout_s,
+        )
+        self._bench = Bench(
+            self.journal,
+            self._population,
+            self._task,
+            command=local_command(config.judge.python),
+            propose=self._propose,
+        )
+        self._commands = Commands(self.journal, self._population, self._bench, config, self._arch)
+        self._server = Server(self.journal, self._commands.carry_out, self._stopping.set)
+        self._watcher = Watcher(self._saved)
+        self._bench.on_task = self._watch
+        self._proposed_for: object = None
 
-    async def serve(self, socket: Path, listening: Callable[[], None], choosing: Lock | None) -> None:
-        """Listen at `socket`, tell `listening`, let go of `choosing`, and serve until the end."""
+    async def serve(self, socket: Path, listening: Callable[[], None]) -> None:
+        """Listen at `socket`, tell `listening`, and serve until the end; the judge ends with it."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         await self._server.start(socket)
         listening()
-        if choosing is not None:
-            choosing.release()
         try:
-            await self._until_idle()
+            async with asyncio.TaskGroup() as group:
+                work = [group.create_task(self._work()), group.create_task(self._watcher.run())]
+                await self._until_idle()
+                for task in work:
+                    task.cancel()
         finally:
             await self._server.close()
             remove_socket(socket)
             self.journal.store.close()
 
+    async def _work(self) -> None:
+        self._watch()
+        await self._population.load()
+        for path in self._population.origins():
+            if Path(path).is_file():  # it may have been saved while no engine ran
+                with contextlib.suppress(WorkbenchError):
+                    await self._catch_up(path)
+        await self._bench.run()
+
+    async def _catch_up(self, path: str) -> None:
+        added = await self._population.add_file(path, name=Path(path).name, provenance="human")
+        if not added.known:
+            self._bench.urgent.add(added.candidate)
+
     async def _until_idle(self) -> None:
-        idle_since = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        idle_since = loop.time()
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), min(1.0, self._idle_s))
-            now = asyncio.get_running_loop().time()
-            if self._server.connections:
-                idle_since = now
-            elif now - idle_since >= self._idle_s:
+            if self._server.connections or self._bench.busy:
+                idle_since = loop.time()
+            elif loop.time() - idle_since >= self._idle_s:
                 return
 
-    async def _command(self, message: ToEngine, author: str) -> Answer:
-        match message:
-            case MarkCandidate():
-                return self._mark(message, author)
-            case ReadSource():
-                self._known(message.candidate)
-                data = self.journal.store.read_candidate(message.candidate)
-                return Answer(request=message.request, ok=True, candidate=message.candidate, data=data)
-            case ReadVerdict():
-                self._known(message.candidate)
-                data = self.journal.store.read_verdict(message.candidate)
-                return Answer(request=message.request, ok=True, candidate=message.candidate, data=data)
-            case SubmitCandidate() | VerifyAgain() | TuneCandidate() | CancelCandidate():
-                raise SessionError("Not yet.")
-            case Attach() | StopEngine():
-                raise AssertionError("the server's own")
+    async def _saved(self, path: str) -> None:
+        """A watched file was saved; what cannot be recorded now is said and looked at again at the next save."""
+        try:
+            origins = self._population.origins()
+            for origin in origins:
+                if path in (origin, str(plan_path(origin))):
+                    await self._commands.file_saved(origin)
+            if path in self._task.sources() and await self._task.changed():
+                self._bench.reload()
+        except StoreError as error:
+            self.journal.tell(activity=str(error))
 
-    def _mark(self, message: MarkCandidate, author: str) -> Answer:
-        self._known(message.candidate)
-        self.journal.record(
-            CandidateMarked(candidate=message.candidate, mark=message.mark, reason=message.reason),
-            author=author,
-        )
-        return Answer(request=message.request, ok=True, candidate=message.candidate)
+    def _watch(self) -> None:
+        origins = self._population.origins()[-WATCHED_ORIGINS:]
+        plans = [str(plan_path(path)) for path in origins]
+        self._watcher.watch([*self._task.sources(), *origins, *plans])
 
-    def _known(self, candidate: str) -> CandidateView:
-        view = self.journal.state.candidates.get(candidate)
-        if view is None:
-            raise SessionError(
-                f"There is no candidate {candidate} in this session.", do="Choose one of the list."
+    async def _propose(self) -> None:
+        """Shipped kernels, once for each signature that the task has had while we run."""
+        task = self.journal.state.task
+        if task is None or self._proposed_for == task.sizes:
+            return
+        self._proposed_for = task.sizes
+        limits = limits_for(self._arch or "sm_90a")
+        proposer = ShippedKernels(lambda info: fitting(info, limits=limits))
+        first = not any(view.provenance == "archive" for view in self.journal.state.candidates.values())
+        try:
+            await self._commands.take_round(proposer, quiet=not first)
+        except StoreError:
+            self._proposed_for = None
+            raise
+        except WorkbenchError as error:
+            self.journal.record(
+                Noticed(text=f"Shipped kernels could not be looked up: {error}", level="warning")
             )
-        return view

@@ -1,4 +1,4 @@
-"""Session folders: where they are, how they are named, found again and listed.
+"""Session folders: how they are made, found again by their task and listed (`core.locate` finds them by name).
 
 `sessions/<task>-<date>-<n>/`; a folder with an events.jsonl is a session. What is inside is `engine.store`'s.
 """
@@ -15,8 +15,7 @@ import msgspec
 
 from workbench.core.errors import SessionError
 from workbench.core.events import SessionStarted
-
-LOG = "events.jsonl"
+from workbench.core.locate import EVENT_LOG, is_session
 
 _IGNORE = """\
 # Made by workbench: sessions are yours and stay out of version control; shipped examples stay in.
@@ -49,11 +48,6 @@ def sessions_root(configured: str | None = None) -> Path:
     """The folder of sessions: WORKBENCH_SESSIONS, else `configured`, else ./sessions; absolute, not made."""
     chosen = os.environ.get("WORKBENCH_SESSIONS") or configured or "sessions"
     return Path(os.path.abspath(os.path.expanduser(chosen)))
-
-
-def is_session(path: Path) -> bool:
-    """A folder with an events.jsonl is a session."""
-    return (path / LOG).is_file()
 
 
 def task_key(task: str) -> str:
@@ -102,7 +96,7 @@ def create_folder(root: Path, task: str, *, now: float | None = None) -> Path:
 def started(folder: Path) -> SessionStarted | None:
     """The first event of the session at `folder`; None where it has none that can be read."""
     try:
-        with open(folder / LOG, "rb") as log:
+        with open(folder / EVENT_LOG, "rb") as log:
             line = log.readline(_FIRST_LINE_LIMIT)
         return msgspec.json.decode(line, type=SessionStarted)
     except (OSError, msgspec.MsgspecError):
@@ -128,29 +122,6 @@ def last_session(root: Path, task: str, *, target: str | None = None) -> Path | 
         if first.task_path == key and target in (None, first.target):
             return folder
     return None
-
-
-def find_session(root: Path, spec: str) -> Path:
-    """The session named by a path or by a unique prefix of its name.
-
-    Raises:
-        SessionError: there is none, or the prefix fits several (which are listed).
-    """
-    if is_session(Path(spec)):
-        return Path(os.path.abspath(spec))
-    names = sorted(folder.name for folder, _ in all_sessions(root))
-    if spec in names:
-        return root / spec
-    fitting = [name for name in names if spec and name.startswith(spec)]
-    if len(fitting) == 1:
-        return root / fitting[0]
-    if fitting:
-        raise SessionError(
-            f"{spec} fits {len(fitting)} sessions: {', '.join(fitting[:8])}{', ...' if len(fitting) > 8 else ''}.",
-            do="Give more letters.",
-        )
-    known = f"Sessions in {root}: {', '.join(names[:8])}." if names else f"There are none in {root}."
-    raise SessionError(f"{spec} is no session.", do=known)
 
 
 def summaries(root: Path) -> list[SessionSummary]:
@@ -184,6 +155,6 @@ def disk_bytes(folder: Path) -> int:
 
 def _used_at(folder: Path) -> float:
     try:
-        return (folder / LOG).stat().st_mtime
+        return (folder / EVENT_LOG).stat().st_mtime
     except OSError:
         return 0.0

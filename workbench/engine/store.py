@@ -16,23 +16,21 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from workbench.core.candidate import CandidateId
 from workbench.core.errors import SessionError
 from workbench.core.events import Event, Noticed, decode_event, encode_event
+from workbench.core.locate import EVENT_LOG
 from workbench.core.session import SessionState, fold
-from workbench.engine.sessions import LOG
 
 FROZEN_FILE_BYTES = 4 << 20
 """Sources up to this size are copied into task/<revision>/; larger ones (weights) are listed only."""
 
 _KNOWN: frozenset[str] = frozenset(
-    t.tag
-    for t in (msgspec.inspect.type_info(e) for e in Event.__args__)
-    if isinstance(t.tag, str)  # type: ignore[attr-defined, union-attr]
+    event.__struct_config__.tag for event in get_args(Event) if isinstance(event.__struct_config__.tag, str)
 )
 
 
@@ -113,7 +111,7 @@ class Store:
             SessionError: the log cannot be read or is damaged, or another engine writes it.
         """
         store = cls(folder)
-        path = folder / LOG
+        path = folder / EVENT_LOG
         try:
             store._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -123,11 +121,15 @@ class Store:
         if store._fd >= 0:
             try:
                 fcntl.flock(store._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                store.close()
-                raise SessionError(
-                    f"Another engine writes the session {folder.name}.", do="Attach to that one, or stop it."
-                ) from None
+            except OSError as error:
+                if (
+                    error.errno == errno.EWOULDBLOCK
+                ):  # others: a file system without locks; the runtime folder's holds
+                    store.close()
+                    raise SessionError(
+                        f"Another engine writes the session {folder.name}.",
+                        do="Attach to that one, or stop it.",
+                    ) from None
         try:
             contents = read_log(path)
         except SessionError:
@@ -254,8 +256,9 @@ class Store:
 
     def _reopen(self) -> None:
         if self._fd < 0:
-            self._fd = os.open(self.folder / LOG, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fd = os.open(self.folder / EVENT_LOG, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _cut(self) -> None:
         # Also after a failed append: half a line in the middle of the log would damage it for good.
