@@ -23,6 +23,11 @@ HOST_ELEMENTS_LIMIT = 1 << 26
 """Elements that one tensor may have while a size is tried on the host (256 MiB of float32)."""
 
 
+MAX_OPERATIONS = 10_000
+"""A reference that calls more operations than this (a loop in Python over a long sequence) is not tried at a size
+whose shapes alone are wanted: 10,000 take about a second."""
+
+
 class TooLarge(Exception):
     """A size that this target must not allocate."""
 
@@ -35,10 +40,11 @@ class Work(TorchDispatchMode):
         flops: operations, a multiply-add being two.
     """
 
-    def __init__(self, *, limit_elements: int | None = None) -> None:
+    def __init__(self, *, limit_elements: int | None = None, limit_operations: int | None = None) -> None:
         super().__init__()
         self.elements = 0
         self.flops = 0
+        self._operations_left = limit_operations
         self._limit = limit_elements
 
     @classmethod
@@ -52,6 +58,10 @@ class Work(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self._operations_left is not None:
+            self._operations_left -= 1
+            if self._operations_left < 0:
+                raise TooLarge("it calls too many operations to be tried without data")
         if self._limit is not None and args and isinstance(args[0], list | torch.Size):
             self._refuse(args[0])  # a factory's size, seen before it allocates
         out = func(*args, **kwargs)
@@ -77,6 +87,7 @@ def _flop_registry() -> dict[Any, Any]:
 
 
 def bytes_moved(parameters: Iterable[Parameter], outputs: Iterable[Output]) -> int:
-    """Each input, parameter and buffer read once and each output written once, bytes."""
-    read = sum(p.tensor.nbytes for p in parameters if p.tensor is not None)
-    return read + sum(o.tensor.nbytes for o in outputs if o.input is None)
+    """Each input, parameter and buffer read once, each output and each mutable tensor written once, bytes."""
+    tensors = [(p.tensor.nbytes, p.mutable) for p in parameters if p.tensor is not None]
+    moved = sum(nbytes * (2 if mutable else 1) for nbytes, mutable in tensors)
+    return moved + sum(o.tensor.nbytes for o in outputs if o.input is None)

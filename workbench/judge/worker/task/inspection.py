@@ -24,7 +24,7 @@ from workbench.judge.worker.task.randomness import reseeded, seed_everything
 from workbench.judge.worker.task.reference import Call, Reference, Values, check_tensors
 from workbench.judge.worker.task.signature import is_scalar
 from workbench.judge.worker.task.sizes import has_nans
-from workbench.judge.worker.task.structure import Structure, analyse
+from workbench.judge.worker.task.structure import Structure, analyse, widen_integers
 
 _SAMPLES = 2
 _TINY_ELEMENTS = 1 << 14
@@ -283,6 +283,8 @@ def try_generator(found: Findings, bench: Any, options: Options) -> None:
         return given
 
     why = "" if bench.replayed else _refusal(reference, values("random", 5))
+    if not why and not bench.replayed:
+        _widen(bench, reference, lambda: values("random", 5))
     if why:
         bench.replayed = True
         found.notes.append(
@@ -308,9 +310,27 @@ def try_generator(found: Findings, bench: Any, options: Options) -> None:
         if refused:
             found.skipped_cases[case] = refused
     if found.skipped_cases:
-        said = "; ".join(f"{name}: {why}" for name, why in found.skipped_cases.items() if "allows" not in why)
+        # What simply has nothing to change is not worth a reader's line.
+        quiet = ("no input's structure", "the module has no")
+        said = "; ".join(f"{n}: {why}" for n, why in found.skipped_cases.items() if not why.startswith(quiet))
         if said:
             found.notes.append(f"hard cases that do not apply: {said}")
+
+
+def _widen(bench: Any, reference: Reference, values: Callable[[], dict[str, Any]]) -> None:
+    """Let integers go up to the dimension that bounds them, where the reference takes that."""
+    tensors = [t for t in reference.values().values() if isinstance(t, torch.Tensor)]
+    extents = [n for t in tensors for n in t.shape]
+    for path, structure in bench.structures.items():
+        high = widen_integers(structure, extents, 3)
+        if high is None:
+            continue
+        before, structure.high = structure.high, high
+        given = values()
+        given[path] = given[path].clone()
+        given[path].reshape(-1)[:1] = high
+        if _refusal(reference, given):
+            structure.high = before
 
 
 def _parameters_only(reference: Reference) -> dict[str, Any]:
@@ -370,6 +390,3 @@ def notes_on(program: Program, bench: Any, found: Findings) -> list[str]:
         if structure.words() not in ("float, normal", "float, uniform", "float")
     ]
     return notes
-
-
-Checker = Callable[..., Any]

@@ -26,6 +26,10 @@ class Literal(NamedTuple):
     replace: Callable[[int], None]
 
 
+Found = tuple[str, int, Callable[[int], None]]
+"""A keyword ("" where there is none), the value, and what replaces it."""
+
+
 def literals(tree: ast.Module) -> list[Literal]:
     """Every integer of the text that a size may override, in source order, labels unique."""
     found: list[Literal] = []
@@ -93,13 +97,13 @@ def integer(node: ast.expr) -> int | None:
 
 def _is_arithmetic(node: ast.AST) -> bool:
     if isinstance(node, ast.Constant):
-        return type(node.value) in (int, float) and abs(node.value) < _MAX_VALUE
+        return isinstance(node.value, int | float) and abs(node.value) < _MAX_VALUE
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.op, ast.USub | ast.UAdd) and _is_arithmetic(node.operand)
     if isinstance(node, ast.BinOp):
         if isinstance(node.op, ast.Pow | ast.LShift):
-            small = isinstance(node.right, ast.Constant) and isinstance(node.right.value, int)
-            if not small or not 0 <= node.right.value <= 62:  # type: ignore[attr-defined, operator]
+            power = node.right.value if isinstance(node.right, ast.Constant) else None
+            if not isinstance(power, int) or not 0 <= power <= 62:
                 return False
         elif not isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.FloorDiv | ast.Mod | ast.Div):
             return False
@@ -136,49 +140,56 @@ def _of_assignment(statement: ast.Assign | ast.AnnAssign, prefix: str) -> list[L
     return _numbered(prefix + target.id, _in_containers(statement, "value", value))
 
 
-def _numbered(name: str, found: Iterator[tuple[int, Callable[[int], None]]]) -> list[Literal]:
-    return [Literal(f"{name}[{n}]", value, replace) for n, (value, replace) in enumerate(found)]
+def _numbered(name: str, found: Iterator[Found]) -> list[Literal]:
+    """A place in the text is known by its keyword where it has one, else by its number."""
+    result = []
+    for number, (keyword, value, replace) in enumerate(found):
+        result.append(Literal(f"{name}.{keyword}" if keyword else f"{name}[{number}]", value, replace))
+    return result
 
 
-def _in_containers(
-    parent: ast.AST, field: str, node: ast.expr
-) -> Iterator[tuple[int, Callable[[int], None]]]:
+def _in_containers(parent: ast.AST, field: str, node: ast.expr, keyword: str = "") -> Iterator[Found]:
     """Integers in nested tuples, lists, dicts and calls; factors of an expression with names are left alone."""
     number = integer(node)
     if number is not None:
-        yield number, _field_replacer(parent, field)
+        yield keyword, number, _field_replacer(parent, field)
     elif isinstance(node, ast.Tuple | ast.List | ast.Set):
         yield from _in_list(node.elts)
     elif isinstance(node, ast.Dict):
-        yield from _in_list(node.values)
+        for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
+            name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else ""
+            number = integer(value)
+            if number is not None:
+                yield name, number, _replacer(node.values, index)
+            else:
+                yield from _in_containers(ast.Expression(value), "body", value)
     elif isinstance(node, ast.Call):
         yield from _in_list(node.args)
-        for keyword in node.keywords:
-            yield from _in_containers(keyword, "value", keyword.value)
+        for argument in node.keywords:
+            yield from _in_containers(argument, "value", argument.value, argument.arg or "")
 
 
-def _in_list(elements: list[ast.expr]) -> Iterator[tuple[int, Callable[[int], None]]]:
+def _in_list(elements: list[ast.expr]) -> Iterator[Found]:
     for index, element in enumerate(elements):
         number = integer(element)
         if number is not None:
-            yield number, _replacer(elements, index)
+            yield "", number, _replacer(elements, index)
         else:
             yield from _in_containers(ast.Expression(element), "body", element)
 
 
-def _in_function(function: ast.FunctionDef) -> Iterator[tuple[int, Callable[[int], None]]]:
-    for _, value, replace in _default_literals(function):
-        yield value, replace
+def _in_function(function: ast.FunctionDef) -> Iterator[Found]:
+    yield from _default_literals(function)
     for statement in function.body:
         yield from _everywhere(statement)
 
 
-def _everywhere(node: ast.AST) -> Iterator[tuple[int, Callable[[int], None]]]:
+def _everywhere(node: ast.AST) -> Iterator[Found]:
     for field, value in ast.iter_fields(node):
         if isinstance(value, ast.expr):
             number = integer(value)
             if number is not None:
-                yield number, _field_replacer(node, field)
+                yield "", number, _field_replacer(node, field)
                 continue
             yield from _everywhere(value)
         elif isinstance(value, ast.AST):
@@ -187,7 +198,7 @@ def _everywhere(node: ast.AST) -> Iterator[tuple[int, Callable[[int], None]]]:
             for index, element in enumerate(value):
                 number = integer(element) if isinstance(element, ast.expr) else None
                 if number is not None:
-                    yield number, _replacer(value, index)
+                    yield "", number, _replacer(value, index)
                 elif isinstance(element, ast.AST):
                     yield from _everywhere(element)
 
@@ -196,7 +207,7 @@ def _defaults(name: str, function: ast.FunctionDef) -> list[Literal]:
     return [Literal(f"{name}({argument})", v, r) for argument, v, r in _default_literals(function)]
 
 
-def _default_literals(function: ast.FunctionDef) -> Iterator[tuple[str, int, Callable[[int], None]]]:
+def _default_literals(function: ast.FunctionDef) -> Iterator[Found]:
     arguments = function.args
     positional = (
         [*arguments.posonlyargs, *arguments.args][-len(arguments.defaults) :] if arguments.defaults else []

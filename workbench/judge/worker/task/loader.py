@@ -16,12 +16,11 @@ from workbench.core.verdict import Target
 from workbench.judge.worker.task import inspection
 from workbench.judge.worker.task.cases import CASES, draw_inputs, redraw_state
 from workbench.judge.worker.task.estimate import HOST_WORK, HOST_WORK_LIMIT, TooLarge, Work, bytes_moved
-from workbench.judge.worker.task.imports import describe, fingerprint, locate
+from workbench.judge.worker.task.imports import fingerprint, locate
 from workbench.judge.worker.task.options import Options, read_options
-from workbench.judge.worker.task.program import Instance, Program
-from workbench.judge.worker.task.reference import Expected, Reference
+from workbench.judge.worker.task.program import Program
+from workbench.judge.worker.task.reference import Expected, Reference, Values
 from workbench.judge.worker.task.signature import (
-    dtype_name,
     identifier,
     module_scalars,
     module_tensors,
@@ -30,7 +29,7 @@ from workbench.judge.worker.task.signature import (
     spec_of,
 )
 from workbench.judge.worker.task.sizes import Attempt, attempt, declared_sizes, derive_small
-from workbench.judge.worker.task.structure import Structure, analyse
+from workbench.judge.worker.task.structure import Structure
 
 Progress = Callable[[str], None]
 _DRAWS = 3
@@ -117,10 +116,10 @@ class LoadedTask:
 
         Fewer come back where the reference refuses values (divisibility, say) or nothing small enough is found.
         """
-        free = {}
+        free: dict[str, tuple[int, int]] = {}
         for name in self.info.free_dims:
-            values = [s.values[name] for s in self.sizes]
-            free[name] = (max(min(values) // 2, 1), max(values))
+            seen = [s.values[name] for s in self.sizes]
+            free[name] = (max(min(seen) // 2, 1), max(seen))
         found: dict[tuple, SizeSpec] = {}
         for _ in range(_RANDOM_TRIES * count if free else 0):
             if len(found) >= count:
@@ -185,7 +184,14 @@ class LoadedTask:
         """Stage 1: the module as a function with explicit parameters (takes seconds: torch.export)."""
         from workbench.judge.worker.task.functional import functional_form
 
-        return functional_form(self._judged.reference, self._program.file.class_name)
+        def draws() -> list[Values]:
+            cases = [self.draw(self._judged.spec, seed) for seed in (31, 32)]
+            if "parameters" in self.cases():
+                cases.append(self.draw(self._judged.spec, 33, "parameters"))
+            return [case.values for case in cases]
+
+        size = self._judged.spec.name
+        return functional_form(self._judged.reference, self._program.file.class_name, draws, size)
 
     def _bench(self, size: SizeSpec) -> Bench:
         key = _key(size.values)
@@ -226,11 +232,15 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
     progress("running the reference")
     found = inspection.inspect(program, plan.judged[0][1], mode=options.mode)
     progress("reading the structure of inputs")
-    judged, benches = [], []
+    judged: list[SizeSpec] = []
+    benches: list[Bench] = []
     for name, values in plan.judged:
         first = not benches
         instance = found.instance if first else program.instantiate(values)
         tried = attempt(program, values, "cpu", keep=True)
+        # Operations of some CPU kernels (LSTM) are only counted on the meta device.
+        counted = attempt(program, values, "meta")
+        tried = tried._replace(flops=max(tried.flops, counted.flops))
         if tried.why:
             plan.unchecked.append(f"size {name}: {tried.why}")
             continue
@@ -418,16 +428,3 @@ def _log_uniform(rng: random.Random, low: int, high: int) -> int:
 
 def _key(values: Mapping[str, int]) -> tuple:
     return tuple(sorted(values.items()))
-
-
-__all__ = [
-    "Bench",
-    "Case",
-    "Expected",
-    "Instance",
-    "LoadedTask",
-    "analyse",
-    "describe",
-    "dtype_name",
-    "load_task",
-]

@@ -65,7 +65,7 @@ def read_options(module: types.ModuleType, name: str) -> Options:
     baselines = given.get("baselines", {})
     if not isinstance(baselines, dict) or not all(callable(f) for f in baselines.values()):
         raise wrong("baselines", 'Write baselines = {"name": function}.')
-    mode = given.get("mode")
+    mode, precision = given.get("mode"), given.get("precision")
     return Options(
         sizes=given.get("sizes") if isinstance(given.get("sizes"), dict) else None,
         weights={k: float(v) for k, v in weights.items()},
@@ -73,7 +73,7 @@ def read_options(module: types.ModuleType, name: str) -> Options:
         own_kernels_only=own,
         # Modules have globals called `mode` too ("bilinear"): only these two words are ours.
         mode=mode if mode in ("eval", "train") else None,
-        precision=given.get("precision") if given.get("precision") in ("fp32", "tf32", "bf16") else "fp32",
+        precision=precision if precision in ("fp32", "tf32", "bf16") else "fp32",
         autocast=_autocast(given.get("autocast"), wrong),
         baselines=dict(baselines),
         check=function("check"),

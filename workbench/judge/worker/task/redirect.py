@@ -14,6 +14,8 @@ from unittest import mock
 import torch
 from torch.overrides import TorchFunctionMode
 
+from workbench.judge.worker.task.recurrent import is_recurrent, recurrent
+
 _TRANSFERS = frozenset({torch.Tensor.cuda, torch.Tensor.cpu})
 
 
@@ -33,6 +35,8 @@ class Redirect(TorchFunctionMode):
         if func in _TRANSFERS:
             self.used |= func is torch.Tensor.cuda
             return args[0].to(self.device)
+        if self.device.type == "meta" and is_recurrent(func, args):
+            return recurrent(func, args)
         kwargs = {key: self._moved(value) for key, value in (kwargs or {}).items()}
         if func is torch.Tensor.type and args[1:] and isinstance(args[1], str) and "torch.cuda." in args[1]:
             self.used = True

@@ -88,6 +88,15 @@ class Reference:
         with lifted():
             return self._call(model, module_tensors(model), values, lift_tensor)
 
+    @property
+    def untouched(self) -> nn.Module:
+        """A copy of the module, with its parameters and buffers as they were made."""
+        model = copy.deepcopy(self._untouched if self._untouched is not None else self._model)
+        with torch.no_grad():
+            for held in module_tensors(model):
+                held.tensor.copy_(self.pristine[held.path])
+        return model
+
     @functools.cached_property
     def _double(self) -> nn.Module:
         return lift_module(self._untouched if self._untouched is not None else self._model)

@@ -8,13 +8,20 @@ on the meta device, where nothing is allocated; only the one that is chosen is t
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
 from workbench.core.errors import TaskError
-from workbench.judge.worker.task.estimate import HOST_ELEMENTS_LIMIT, HOST_WORK, TooLarge, Work
+from workbench.judge.worker.task.estimate import (
+    HOST_ELEMENTS_LIMIT,
+    HOST_WORK,
+    MAX_OPERATIONS,
+    TooLarge,
+    Work,
+)
 from workbench.judge.worker.task.imports import describe
 from workbench.judge.worker.task.literals import arguments_of, bound_names, literals
 from workbench.judge.worker.task.program import Instance, Program, Where
@@ -27,7 +34,7 @@ _MAX_GROWTH = 48
 """Sizes tried while growing: a count and not a time, so that every load finds the same size."""
 _MAX_DESCENT = 80
 _BATCH = re.compile(r"batch|^(b|bs|bsz|n_?b)$", re.IGNORECASE)
-_COUNT = re.compile(r"head|group|expert|layer|depth|block|stage", re.IGNORECASE)
+_COUNT = re.compile(r"head|group|expert|layer", re.IGNORECASE)
 _BATCH_FIRST, _COUNT_FIRST = 8, 4
 """How far batches and counts (heads, layers) grow before the other integers have had their share."""
 
@@ -75,11 +82,13 @@ def declared_sizes(program: Program, declared: object) -> dict[str, dict[str, in
 
 def attempt(program: Program, values: Mapping[str, int], where: Where, *, keep: bool = False) -> Attempt:
     """Build and run the task at a size, refusing to allocate what the host should not."""
-    guard = Work(limit_elements=None if where == "meta" else HOST_ELEMENTS_LIMIT)
-    work = Work()
+    meta = where == "meta"
+    guard = Work(limit_elements=None if meta else HOST_ELEMENTS_LIMIT)
+    work = Work(limit_operations=MAX_OPERATIONS if meta else None)
     instance: Instance | None = None
     try:
-        with guard:
+        with guard, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the module warns once more when the chosen size is made
             instance = program.instantiate(values, where)
             if any(leaf.value.numel() == 0 for leaf in instance.tensors()):
                 return Attempt(dict(values), 0, "an input is empty")
@@ -126,7 +135,7 @@ def derive_small(
     """
     whys: list[str] = []
     for where in ("meta", "cpu") if not full.why else ("cpu",):
-        search = _Search(program, base, budget, where)  # type: ignore[arg-type]
+        search = _Search(program, base, budget, where)
         for found in search.run():
             real = attempt(program, found.values, "cpu")
             if not real.why:

@@ -7,6 +7,7 @@ sum to one, a range of integers, few values) is taken as part of the task; the r
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,6 +19,8 @@ _FEW = 16
 _SAMPLE = 1 << 16
 """Elements from which a distribution is fitted."""
 _QUANTILES = 1025
+_SURPRISE = 9.0
+"""What chance alone would show with a probability of exp(-9) is not chance."""
 
 
 @dataclasses.dataclass
@@ -92,7 +95,7 @@ class Structure:
 
     def words(self) -> str:
         """The structure for a reader: "lower triangular", "integers 0 to 9"."""
-        said = [self.kind if self.kind != "few" else "few-valued"]
+        said: list[str] = [self.kind if self.kind != "few" else "few-valued"]
         if self.kind == "integer" or self.integral:
             said = [f"integers {self.low} to {self.high}"]
         if self.distribution is not None and self.distribution.kind != "quantiles":
@@ -241,7 +244,10 @@ def _boolean(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
 
 
 def _order(draws: Sequence[torch.Tensor]) -> Literal["", "ascending", "descending"]:
-    if draws[0].dim() == 0 or draws[0].shape[-1] < 3:
+    if draws[0].dim() == 0 or draws[0].shape[-1] < 3 or bool((draws[0] == draws[0][..., :1]).all()):
+        return ""
+    rows = draws[0].numel() // draws[0].shape[-1] * len(draws)
+    if rows * math.lgamma(draws[0].shape[-1] + 1) < _SURPRISE:
         return ""
     steps = [d.diff(dim=-1) for d in draws]
     if all(bool((s >= 0).all()) for s in steps):
@@ -258,7 +264,10 @@ def _integers(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
         ascending = [d.sort(dim=-1).values for d in draws]
         reference = torch.arange(last, dtype=draws[0].dtype).expand(structure.shape)
         structure.permutation = all(torch.equal(a, reference) for a in ascending)
-        structure.unique = last > 2 and all(bool((a.diff(dim=-1) != 0).all()) for a in ascending)
+        # Few numbers from a wide range differ by chance: exp(-n^2 / 2 span) a row.
+        rows = draws[0].numel() // last * len(draws)
+        surprise = rows * last**2 / (2 * (structure.high - structure.low + 1))
+        structure.unique = surprise > _SURPRISE and all(bool((a.diff(dim=-1) != 0).all()) for a in ascending)
         structure.ordered = _order(draws)
 
 
@@ -298,7 +307,7 @@ def _floats(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
         structure.definite = all(_is_definite(d) for d in draws)
     structure.sums_to_one = _axis(draws, lambda d, axis: d.double().sum(axis), non_negative=True)
     structure.unit_norm = _axis(draws, lambda d, axis: d.double().norm(dim=axis), non_negative=False)
-    structure.ordered = _order(draws) if structure.shape and structure.shape[-1] >= 8 else ""
+    structure.ordered = _order(draws)
     sample = _sample(draws, structure.zeros)
     structure.distribution = fit(sample)
     whole = (
@@ -379,3 +388,25 @@ def _rounded(bound: float, step: float) -> float:
     """A whole bound (0, 1, -1) where the sample comes within its own spacing of one: U[0, 1) is meant."""
     whole = round(bound)
     return float(whole) if abs(bound - whole) < 20 * step else bound
+
+
+def widen_integers(structure: Structure, extents: Sequence[int], draws: int) -> int | None:
+    """The range's upper end that a related dimension suggests: 8 targets out of 1,000 classes rarely show the 999th.
+
+    Args:
+        extents: lengths of all axes of the task's tensors.
+        draws: how many draws the observed range comes from.
+
+    Returns:
+        A larger upper end that the draws do not contradict, or None.
+    """
+    if structure.kind != "integer" or structure.permutation or structure.ordered or structure.low < 0:
+        return None
+    count = math.prod(structure.shape) * draws
+    for extent in sorted(set(extents)):
+        if extent > structure.high + 1:
+            missed = count * -math.log((structure.high + 1) / extent) if structure.high >= 0 else math.inf
+            return extent - 1 if missed < _SURPRISE else None
+        if extent == structure.high + 1:
+            return None
+    return None
