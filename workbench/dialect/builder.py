@@ -398,6 +398,8 @@ def _is_int(value: Any) -> bool:
 def _sane_value(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_TEXT and value.isprintable()
+    if isinstance(value, float):
+        return math.isfinite(value)
     return not _is_int(value) or -(1 << 63) <= value < (1 << 63)
 
 

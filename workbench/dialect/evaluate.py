@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-import linecache
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import msgspec
@@ -33,8 +32,9 @@ class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True):
     """One size: a plan or the reason why it is not covered."""
 
-    plan: Plan | None = None
-    not_covered: NotCovered | None = None
+    # No defaults: an answer of a million empty outcomes would otherwise cost a byte each, and its reader 50.
+    plan: Plan | None
+    not_covered: NotCovered | None
 
 
 class Evaluated(msgspec.Struct, frozen=True):
@@ -58,24 +58,28 @@ files, so that a plan would not say the same twice, or would only fail later and
 
 def evaluate(request: EvaluateRequest) -> Evaluated:
     """Evaluate the plan at every size. Never raises for what the plan does, whatever that is."""
+    outcomes: list[Outcome] = []
     try:
         code = _compile(request.plan, request.plan_line)
-        linecache.cache[PLAN_FILE] = (1, None, _lines(request), PLAN_FILE)
-        return Evaluated(tuple(_at_size(code, request, size) for size in request.sizes))
+        for size in request.sizes:
+            outcomes.append(_at_size(code, request, size))
+        return Evaluated(tuple(outcomes))
     except MemoryError as error:
         # The plan's own frames hold what filled the memory; let go of it before the answer is written.
         place = _place(error)
         error.__traceback__ = error.__context__ = None
         message = "The plan ran out of memory; it describes launches and needs next to none itself."
         return Evaluated(failure=PlanFailure((Diagnostic(message, *place),), "memory"))
-    except SyntaxError as error:
-        return Evaluated(failure=PlanFailure((_syntax(error),)))
     except BaseException as error:
-        return Evaluated(failure=PlanFailure((_diagnostic(error),)))
-
-
-def _lines(request: EvaluateRequest) -> list[str]:
-    return [""] * (request.plan_line - 1) + [text + "\n" for text in request.plan.split("\n")]
+        try:
+            found = _syntax(error) if isinstance(error, SyntaxError) else _diagnostic(error)
+            if outcomes:  # it held at the sizes before: say where it does not
+                found = Diagnostic(
+                    f"At size {request.sizes[len(outcomes)].name}: {found.message}", found.line, found.column
+                )
+        except BaseException:
+            found = Diagnostic("The plan raised an exception that cannot be printed.")
+        return Evaluated(failure=PlanFailure((found,)))
 
 
 def _compile(plan: str, first_line: int) -> types.CodeType:
@@ -152,12 +156,12 @@ def _at_size(code: types.CodeType, request: EvaluateRequest, size: SizeSpec) -> 
         outputs = _returned(result, size, forward)
         plan = builder.finish(outputs, forward.__code__.co_firstlineno)
     except NotCoveredError as reason:
-        return Outcome(not_covered=NotCovered(size.name, str(reason), _place(reason)[0]))
+        return Outcome(None, NotCovered(size.name, str(reason), _place(reason)[0]))
     unknown = [name for name in request.knobs if name not in plan.values]
     if unknown:
         known = ", ".join(plan.values) or "none"
         raise PlanError(f"The plan has no knob {unknown[0]}; its knobs: {known}.")
-    return Outcome(plan=plan)
+    return Outcome(plan, None)
 
 
 def _builtins() -> dict[str, Any]:
@@ -276,10 +280,3 @@ def _syntax(error: SyntaxError) -> Diagnostic:
     if error.filename != PLAN_FILE:
         return Diagnostic(f"SyntaxError: {error.msg}", *_place(error))
     return Diagnostic(f"The plan is not Python: {error.msg}.", error.lineno or 0, error.offset or 0)
-
-
-def requested(
-    knobs: Mapping[str, Any] | None, sizes: Sequence[SizeSpec]
-) -> tuple[dict[str, Any], tuple[SizeSpec, ...]]:
-    """A request's containers, copied."""
-    return dict(knobs or {}), tuple(sizes)

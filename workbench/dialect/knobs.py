@@ -6,6 +6,7 @@ Nothing is executed or parsed into a tree: a plan is hostile, and Python's parse
 from __future__ import annotations
 
 import io
+import re
 import tokenize
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +32,10 @@ def with_knobs(data: bytes, values: Mapping[str, Any]) -> bytes:
     if isinstance(source, PlanFailure):
         raise UsageError(f"The candidate has no readable plan: {source.diagnostics[0].message}")
     places = _defaults(source.plan)
-    lines = data.decode().split("\n")
+    text = data.decode()
+    if re.search("\r(?!\n)", text):  # the plan's line numbers count these as line breaks too
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
     edits: list[tuple[int, int, int, int, str]] = []
     for name, value in values.items():
         if not isinstance(value, bool | int | float | str):

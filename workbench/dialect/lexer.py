@@ -1,7 +1,7 @@
 """A C++ lexer that knows as much as the dialect needs: where comments, literals and the plan begin and end.
 
-Linear in the text whatever it holds, since a candidate is hostile: no pattern looks past its own token but for the
-comments and raw strings, which end the text where they do not end.
+Linear in the text whatever it holds, since a candidate is hostile: each pattern either consumes what it looked at, or
+looks no further than its own token. A comment, raw string or plan that does not end takes the rest of the text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-Kind = Literal["plan", "comment", "word", "literal", "mark", "newline"]
+Kind = Literal["plan", "comment", "raw", "literal", "word", "mark", "newline"]
 
 
 class Token(NamedTuple):
@@ -23,45 +23,30 @@ class Token(NamedTuple):
 
 PLAN_END = "@*/"
 
+_OPAQUE = r"""
+    (?P<plan>/\*[ \t]*@plan\b(?:.*?@\*/|.*))
+  | (?P<comment>/\*(?:.*?\*/|.*)|//(?:[^\n\\]|\\.?)*)
+  | (?P<raw>(?<!\w)(?:u8|[uUL])?R"(?P<delimiter>[^()\\\s"]{0,16})\((?:.*?\)(?P=delimiter)"|.*))
+  | (?P<literal>"(?:[^"\\\n]|\\.?)*"?|'(?:[^'\\\n]|\\.?)*'?)
+"""
+"""What can hide the beginning of something else. A quote inside a number (1'000) is taken by the number."""
+
+_NUMBER = r"(?<!\w)\.?\d(?:[eEpP][+-]|'?[\w.])*"
+
 _TOKEN = re.compile(
-    r"""
-    (?P<newline>\n)
-  | (?P<plan>/\*[ \t]*@plan\b)
-  | (?P<block>/\*)
-  | (?P<line>//(?:[^\n\\]|\\(?:\n|.)?)*)
-  | (?P<raw>(?:u8|[uUL])?R"(?P<delimiter>[^()\\\s"]{0,16})\()
-  | (?P<literal>(?:u8|[uUL])?(?:"(?:[^"\\\n]|\\(?:\n|.)?)*"?|'(?:[^'\\\n]|\\(?:\n|.)?)*'?))
-  | (?P<word>[^\W\d]\w*|\.?\d(?:[eEpP][+-]|'?[\w.])*)
-  | (?P<skip>[ \t\r\f\v]+|\\\n)
-  | (?P<mark>.)
-    """,
-    re.VERBOSE,
+    rf"(?P<newline>\n)|{_OPAQUE}|(?P<word>[^\W\d]\w*|{_NUMBER})|[ \t\r\f\v]+|\\\n|(?P<mark>.)",
+    re.VERBOSE | re.DOTALL,
 )
+_SKIP = re.compile(rf"{_OPAQUE}|(?P<word>{_NUMBER})", re.VERBOSE | re.DOTALL)
 
 
 def lex(text: str) -> Iterator[Token]:
     """The tokens of a file, in order. A plan is one token, from `/*@plan` past `@*/` (or to the end)."""
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        assert match is not None  # `mark` takes any character, `newline` the one it does not
-        kind, start, end = match.lastgroup, position, match.end()
-        if kind == "delimiter" or match["raw"] is not None:
-            end = _past(text, f'){match["delimiter"]}"', end)
-            yield Token("literal", start, end)
-        elif kind == "plan":
-            end = _past(text, PLAN_END, end)
-            yield Token("plan", start, end)
-        elif kind == "block":
-            end = _past(text, "*/", end)
-            yield Token("comment", start, end)
-        elif kind == "line":
-            yield Token("comment", start, end)
-        elif kind in ("newline", "literal", "word", "mark"):
-            yield Token(kind, start, end)  # type: ignore[arg-type]
-        position = end
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup is not None:
+            yield Token(match.lastgroup, *match.span())  # type: ignore[arg-type]
 
 
-def _past(text: str, closing: str, start: int) -> int:
-    found = text.find(closing, start)
-    return len(text) if found < 0 else found + len(closing)
+def plans(text: str) -> list[tuple[int, int]]:
+    """Where the plan blocks stand, markers included; those in comments and strings are none."""
+    return [match.span() for match in _SKIP.finditer(text) if match.lastgroup == "plan"]

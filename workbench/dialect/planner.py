@@ -22,7 +22,7 @@ import msgspec
 from workbench.core.errors import JudgeError
 from workbench.core.plan import Diagnostic, LaunchLimits, NotCovered, Plan, PlanFailure
 from workbench.core.task import SizeSpec
-from workbench.core.wire import FrameError, read_frame, write_frame
+from workbench.core.wire import MAX_FRAME_BYTES, FrameError, pack, read_frame
 from workbench.dialect import recheck
 from workbench.dialect.evaluate import Evaluated, EvaluateRequest
 from workbench.dialect.planner_process import (
@@ -57,6 +57,8 @@ class Planner:
         self._channel: socket.socket | None = None
         self._ready: PlannerReady | None = None
         self._closed = False
+        self._running = False
+        self._interrupted = False
         self._start()
 
     # --- what users call -------------------------------------------------------------------------------------
@@ -94,8 +96,20 @@ class Planner:
             knobs=chosen,
             own_kernels_only=own_kernels_only,
         )
+        frame = pack(request)
+        if len(frame) > MAX_FRAME_BYTES:
+            raise JudgeError(
+                f"The signature at {len(request.sizes)} sizes takes {len(frame):,} bytes, too many to send."
+            )
         with self._lock:
-            ended = self._ask(request)
+            self._interrupted, self._running = False, True
+            try:
+                ended = self._ask(frame)
+                if ended is None and not (self._interrupted or self._closed):
+                    # The process, which no plan can reach, was ended from outside: no candidate is to blame for that.
+                    ended = self._ask(frame)
+            finally:
+                self._running = False
         if ended is None:
             return _failed("The planner's process ended before it answered.", "died")
         if ended.cause == "timeout":
@@ -122,7 +136,12 @@ class Planner:
             return self._connected()[1]
 
     def interrupt(self) -> None:
-        """From another thread: an evaluation that runs now ends as "died"."""
+        """From another thread: an evaluation that runs now ends as "died"; nothing happens where none runs."""
+        if self._running:
+            self._interrupted = True
+            self._kill()
+
+    def _kill(self) -> None:
         process = self._process
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -131,7 +150,7 @@ class Planner:
     def close(self) -> None:
         """End the process; later calls fail."""
         self._closed = True
-        self.interrupt()
+        self._kill()
         with self._lock:
             self._stop()
 
@@ -196,11 +215,11 @@ class Planner:
             raise JudgeError(self._ready.error, do=self._ready.do)
         return self._channel, self._ready.evidence
 
-    def _ask(self, request: EvaluateRequest) -> ChildEnded | None:
+    def _ask(self, frame: bytes) -> ChildEnded | None:
         """What became of the evaluation; None where the process itself ended."""
         channel, _ = self._connected()
         try:
-            write_frame(channel.fileno(), request)
+            channel.sendall(frame)
             ended: ChildEnded | None = self._read(ChildEnded, TIMEOUT_S + _GRACE_S)
         except OSError:
             ended = None
@@ -213,8 +232,7 @@ class Planner:
     def _read(self, type_: Any, timeout_s: float) -> Any:
         """One frame from the process (the trusted parent in it); None where it ended or took too long."""
         assert self._channel is not None
-        process = self._process
-        timer = threading.Timer(timeout_s, self.interrupt)
+        timer = threading.Timer(timeout_s, self._kill)
         timer.daemon = True
         timer.start()
         try:
@@ -223,7 +241,6 @@ class Planner:
             return None
         finally:
             timer.cancel()
-            del process
 
     # --- the answer ------------------------------------------------------------------------------------------
 

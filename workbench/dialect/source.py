@@ -8,7 +8,7 @@ import re
 import msgspec
 
 from workbench.core.plan import Diagnostic, PlanFailure
-from workbench.dialect.lexer import PLAN_END, lex
+from workbench.dialect.lexer import PLAN_END, plans
 from workbench.dialect.tokens import token_hash
 
 __all__ = ["CandidateSource", "from_answer", "join", "split", "token_hash"]
@@ -39,7 +39,7 @@ def split(data: bytes) -> CandidateSource | PlanFailure:
     text = _decode(data)
     if isinstance(text, PlanFailure):
         return text
-    blocks = [(t.start, t.end) for t in lex(text) if t.kind == "plan"]
+    blocks = plans(text)
     if not blocks:
         return _no_plan(text)
     start, end = blocks[0]
@@ -111,7 +111,7 @@ def _fences(text: str) -> list[tuple[str, str]]:
 
 
 def _has_plan(text: str) -> bool:
-    return any(t.kind == "plan" for t in lex(text))
+    return bool(plans(text))
 
 
 def _newlines(text: str) -> str:

@@ -9,20 +9,22 @@ from collections.abc import Iterator
 
 from workbench.dialect.lexer import PLAN_END, lex
 
+MAX_BYTES = 512 << 10
+"""Files over this hash as their bytes: nobody writes such kernels, and a hostile one would cost seconds."""
+
 
 def token_hash(data: bytes) -> str:
     """SHA-256 (hexadecimal) over the tokens of plan and device code, without comments, white space and formatting.
 
-    A file that is no candidate hashes as its bytes.
+    A file that is no text, or is over 512 KiB, hashes as its bytes.
     """
+    if len(data) > MAX_BYTES:
+        return hashlib.sha256(b"raw" + data).hexdigest()
     try:
         text = data.decode().removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         return hashlib.sha256(b"raw" + data).hexdigest()
-    digest = hashlib.sha256(b"tokens")
-    for token in _tokens(text):
-        digest.update(token.encode(errors="surrogatepass") + b"\0")
-    return digest.hexdigest()
+    return hashlib.sha256(b"tokens" + "\0".join(_tokens(text)).encode()).hexdigest()
 
 
 def _tokens(text: str) -> Iterator[str]:

@@ -48,7 +48,8 @@ def confine(policy: Policy) -> Evidence:
         elif policy.unprivileged:
             missing.append("a user of its own (the judge does not run as root)")
         # A change of user cleared both. Without "dumpable" /proc/self belongs to root and /proc/self/fd is closed.
-        libc.prctl(libc.PR_SET_DUMPABLE, 1)
+        if policy.files:
+            libc.prctl(libc.PR_SET_DUMPABLE, 1)
         if guard:
             libc.prctl(libc.PR_SET_PDEATHSIG, guard)
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)

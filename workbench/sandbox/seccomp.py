@@ -40,8 +40,9 @@ WRITING = (
 )
 PROCESSES = "fork vfork execve wait4 waitid arch_prctl"
 
-# Dup, descriptor flags, status flags, locks, seals. Not F_SETOWN or F_SETSIG, which send signals to other processes.
-_FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1033, 1034)
+# Dup, descriptor flags, status flags, locks, F_GET_SEALS. Not F_SETOWN or F_SETSIG, which send signals to other
+# processes, and not F_ADD_SEALS, by which a candidate could freeze memory that the judge still has to write.
+_FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1034)
 # TCGETS, TIOCGWINSZ, FIONREAD, FIOCLEX, FIONCLEX. Not TIOCSTI, which types into the terminal.
 _IOCTL = (0x5401, 0x5413, 0x541B, 0x5451, 0x5450)
 _PRCTL = (libc.PR_SET_NAME, libc.PR_GET_NAME, libc.PR_SET_VMA, libc.PR_GET_DUMPABLE)
@@ -49,6 +50,7 @@ _PRCTL = (libc.PR_SET_NAME, libc.PR_GET_NAME, libc.PR_SET_VMA, libc.PR_GET_DUMPA
 _CLONE_THREAD = 0x00010000
 _CLONE_NAMESPACES = 0x7E020000
 _PROT_EXEC = 4
+# Also keeps memory that came as a read-only descriptor from being opened again for writing through /proc/self/fd.
 _O_CREATING = 0o3 | os.O_CREAT | os.O_TRUNC
 
 _LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
