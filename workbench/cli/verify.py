@@ -20,7 +20,7 @@ from workbench.core.messages import GateTicked
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Target, Verdict, VerdictCandidate, VerdictTask, encode_verdict
 from workbench.dialect.source import from_answer, join
-from workbench.judge.client import MAX_SOURCE_BYTES, JudgeClient
+from workbench.judge.client import LOAD_LIMIT_S, MAX_SOURCE_BYTES, JudgeClient
 
 _ARCH = re.compile(r"sm_\d{2,3}[af]?")
 _PLAN = b"/*@plan"
@@ -87,6 +87,14 @@ class Show:
     type=click.FloatRange(min=0.01),
     help="Seconds a launch may take (default: 20 on host).",
 )
+@click.option(
+    "--load-timeout",
+    "load_s",
+    type=click.FloatRange(min=0.1),
+    default=LOAD_LIMIT_S,
+    show_default=True,
+    help="Seconds the task may take to load.",
+)
 @click.option("--no-timing", is_flag=True, help="Leave the timing gates out.")
 @click.option("--json", "as_json", is_flag=True, help="One verdict a line, as JSON.")
 def command(
@@ -95,6 +103,7 @@ def command(
     target: Target,
     arch: str | None,
     timeout_s: float | None,
+    load_s: float,
     no_timing: bool,
     as_json: bool,
 ) -> None:
@@ -120,7 +129,14 @@ def command(
     try:
         verdicts = asyncio.run(
             _verify(
-                located, files, target=target, arch=arch, timeout_s=timeout_s, timing=not no_timing, show=show
+                located,
+                files,
+                target=target,
+                arch=arch,
+                timeout_s=timeout_s,
+                load_s=load_s,
+                timing=not no_timing,
+                show=show,
             )
         )
     except BrokenPipeError:
@@ -182,6 +198,7 @@ async def _verify(
     target: Target,
     arch: str | None,
     timeout_s: float | None,
+    load_s: float,
     timing: bool,
     show: Show,
 ) -> list[Verdict]:
