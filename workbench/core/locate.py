@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 import workbench
+from workbench.core.config import load_config
 from workbench.core.errors import UsageError
 
 EVENT_LOG = "events.jsonl"
@@ -78,10 +79,16 @@ def locate_task(text: str, *, folder: Path | None = None) -> LocatedTask:
     return _file_or_folder(text, path)
 
 
-def sessions_folder(folder: Path | None = None) -> Path:
-    """Where sessions are kept: `WORKBENCH_SESSIONS`, or `./sessions`."""
-    chosen = os.environ.get("WORKBENCH_SESSIONS")
-    return Path(chosen).expanduser() if chosen else (folder or Path.cwd()) / "sessions"
+def sessions_folder(folder: Path | None = None, *, task: str | None = None) -> Path:
+    """Where sessions are kept: `WORKBENCH_SESSIONS`, else what a workbench.toml says, else `./sessions`.
+
+    Raises:
+        UsageError: a workbench.toml is wrong.
+    """
+    chosen = (
+        os.environ.get("WORKBENCH_SESSIONS") or load_config(task=task, folder=folder).sessions or "sessions"
+    )
+    return (folder or Path.cwd()) / Path(chosen).expanduser()
 
 
 def is_session(path: Path) -> bool:

@@ -17,14 +17,14 @@ import msgspec
 
 from workbench import __version__
 from workbench.core.config import Config, load_config
-from workbench.core.errors import SessionError, TaskError, WorkbenchError
-from workbench.core.events import SessionResumed, SessionStarted
+from workbench.core.errors import SessionError, UsageError, WorkbenchError
+from workbench.core.events import SessionStarted
 from workbench.core.locate import is_session
 from workbench.core.session import SessionState
 from workbench.engine.client import StartReport
 from workbench.engine.runtime import Lock, places, task_lock
 from workbench.engine.sessions import create_folder, last_session, started, task_key, task_name
-from workbench.engine.store import Store, StoreError
+from workbench.engine.store import Store
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,7 +69,7 @@ async def _run(options: argparse.Namespace, report: _Report) -> int:
             if choosing is not None:
                 choosing.release()
 
-        engine = Engine(store, state, config, arch=options.arch, idle_s=options.idle_s)
+        engine = Engine(store, state, config, resumed=not new, arch=options.arch, idle_s=options.idle_s)
         await engine.serve(where.socket, listening)
     finally:
         if choosing is not None:
@@ -87,7 +87,7 @@ def _choose(options: argparse.Namespace) -> tuple[Path, bool, Config]:
         return folder, False, load_config(task=first.task_path if first else None)
     task, root = options.task, Path(options.root)
     if not os.path.exists(task) and ":" not in task:
-        raise TaskError(f"There is no task {task}.", do="Give a file, a folder or pkg.module:Class.")
+        raise UsageError(f"There is no task {task}.", do="Give a file, a folder or pkg.module:Class.")
     config = load_config(task=task)  # before a folder is made: a typo in it must not leave one behind
     last = None if options.new else last_session(root, task, target=options.target)
     return (last, False, config) if last is not None else (create_folder(root, task), True, config)
@@ -108,10 +108,6 @@ def _open(folder: Path, options: argparse.Namespace, new: bool, target: str) -> 
                 state.apply(event)
         elif state.started is None:
             raise SessionError(f"{folder} has no first event.", do="Start another session with --new.")
-        else:
-            with contextlib.suppress(StoreError):  # a read-only session is served as it is
-                for event in store.append([SessionResumed(version=__version__)]):
-                    state.apply(event)
     except SessionError:
         store.close()
         if new:

@@ -13,14 +13,16 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from workbench import __version__
-from workbench.core.errors import SessionError
+from workbench.core.config import load_config
+from workbench.core.errors import SessionError, UsageError
+from workbench.core.locate import sessions_folder
 from workbench.core.messages import (
     Answer,
     Attach,
@@ -35,7 +37,7 @@ from workbench.core.messages import (
 from workbench.core.session import SessionState
 from workbench.core.wire import MAX_FRAME_BYTES, FrameError, pack, read_frame_async
 from workbench.engine.runtime import places
-from workbench.engine.sessions import last_session, sessions_root, task_key
+from workbench.engine.sessions import last_session, task_key
 
 START_LIMIT_S = 30.0
 """How long an engine may take to say that it listens, seconds; it takes about 0.3."""
@@ -60,13 +62,11 @@ class EngineStart:
         connection: socket.socket | None = None,
         process: subprocess.Popen[bytes] | None = None,
         status: int | None = None,
-        candidates: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         """Made by `start` and `start_session`."""
         self._connection = connection
         self._process = process
         self._status = status
-        self._candidates = tuple(os.path.abspath(path) for path in candidates)
 
     @property
     def running(self) -> bool:
@@ -88,7 +88,7 @@ class EngineStart:
             if connection is None:
                 raise SessionError("The engine ended just after its start.", do="Try again.")
         reader, writer = await asyncio.open_unix_connection(sock=connection)
-        return EngineClient(reader, writer, author=author or default_author(), candidates=self._candidates)
+        return EngineClient(reader, writer, author=author or default_author())
 
     async def _report(self) -> StartReport:
         assert self._status is not None
@@ -119,7 +119,6 @@ class EngineClient:
         writer: asyncio.StreamWriter,
         *,
         author: str,
-        candidates: Sequence[str] = (),
     ) -> None:
         """Made by `EngineStart.connect`."""
         self.state = SessionState()
@@ -133,7 +132,6 @@ class EngineClient:
         """Why the connection ended; None while it is open."""
         self._reader = reader
         self._writer = writer
-        self._candidates = candidates
         self._attached: asyncio.Future[Attached] = asyncio.get_running_loop().create_future()
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._requests = 0
@@ -147,17 +145,13 @@ class EngineClient:
         await self.close()
 
     async def attach(self) -> Attached:
-        """Ask for the snapshot; events follow from it without a gap. Submits the candidate files named at the start.
+        """Ask for the snapshot; events follow from it without a gap.
 
         Raises:
             SessionError: the engine ended.
         """
         self._send(Attach(author=self.author, version=__version__))
-        attached = await asyncio.shield(self._attached)
-        for path in self._candidates:
-            await self.submit_file(path)
-        self._candidates = ()
-        return attached
+        return await asyncio.shield(self._attached)
 
     async def messages(self) -> AsyncIterator[EventHappened | EngineProgress]:
         """Events and progress in their order, each folded into `state` or `progress` as it is given.
@@ -280,7 +274,6 @@ class EngineClient:
 def start(
     task: str,
     *,
-    candidates: Sequence[str | os.PathLike[str]] = (),
     new: bool = False,
     target: str | None = None,
     arch: str | None = None,
@@ -290,37 +283,37 @@ def start(
 
     Args:
         task: a file, a folder or "pkg.module:Class".
-        candidates: files to submit once attached, and to watch.
         new: start another session even where the task has one.
         target: "host" or "cuda"; None takes the session's, else the configured one.
         arch: for the compiler, "sm_90a"; None takes the configured one.
-        sessions: the folder of sessions where neither WORKBENCH_SESSIONS nor a workbench.toml names one.
+        sessions: the folder of sessions; None takes WORKBENCH_SESSIONS, a workbench.toml's, or ./sessions.
+
+    Raises:
+        UsageError: a workbench.toml is wrong.
+        SessionError: there is no runtime folder, or no process can be started.
     """
-    root = sessions_root(sessions)
+    root = Path(os.path.abspath(sessions or sessions_folder(task=task)))
     if not new:
         last = last_session(root, task, target=target)
         connection = _dial(places(last).socket) if last is not None else None
         if connection is not None:
-            return EngineStart(connection=connection, candidates=candidates)
+            return EngineStart(connection=connection)
     arguments = ["--task", task_key(task), "--root", str(root)]
     arguments += ["--new"] if new else []
-    return _spawn(arguments, target, arch, candidates)
+    return _spawn(arguments, target, arch)
 
 
-def start_session(
-    session: str | os.PathLike[str], *, candidates: Sequence[str | os.PathLike[str]] = ()
-) -> EngineStart:
+def start_session(session: str | os.PathLike[str]) -> EngineStart:
     """As `start`, for the session in the folder `session`."""
     folder = os.path.abspath(session)
     connection = _dial(places(Path(folder)).socket)
     if connection is not None:
-        return EngineStart(connection=connection, candidates=candidates)
-    return _spawn(["--session", folder], None, None, candidates)
+        return EngineStart(connection=connection)
+    return _spawn(["--session", folder], None, None)
 
 
 async def connect_or_start(
     task: str,
-    candidates: Sequence[str | os.PathLike[str]] = (),
     *,
     new: bool = False,
     target: str | None = None,
@@ -329,14 +322,18 @@ async def connect_or_start(
     author: str | None = None,
 ) -> EngineClient:
     """`start` and `connect` in one. Raises SessionError where the engine cannot start."""
-    starting = start(task, candidates=candidates, new=new, target=target, arch=arch, sessions=sessions)
+    starting = start(task, new=new, target=target, arch=arch, sessions=sessions)
     return await starting.connect(author=author)
 
 
 def default_author() -> str:
-    """The user's login name; "someone" where there is none."""
+    """How marks are signed: as workbench.toml says, else the login name; "someone" where there is none."""
     try:
-        return getpass.getuser()
+        configured = load_config().author
+    except UsageError:  # said where it matters, when a session is opened
+        configured = None
+    try:
+        return configured or getpass.getuser()
     except (KeyError, OSError, ImportError):
         return "someone"
 
@@ -345,7 +342,6 @@ def _spawn(
     arguments: list[str],
     target: str | None,
     arch: str | None,
-    candidates: Sequence[str | os.PathLike[str]],
 ) -> EngineStart:
     read, write = os.pipe()
     options = [*(["--target", target] if target else []), *(["--arch", arch] if arch else [])]
@@ -364,7 +360,7 @@ def _spawn(
         raise SessionError(f"The engine cannot be started: {error.strerror}.", do="Try again.") from None
     finally:
         os.close(write)
-    return EngineStart(process=process, status=read, candidates=candidates)
+    return EngineStart(process=process, status=read)
 
 
 def _dial(path: Path) -> socket.socket | None:

@@ -8,14 +8,15 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from workbench import __version__
 from workbench.archive.shipped import fitting
 from workbench.core.config import Config
 from workbench.core.errors import WorkbenchError
-from workbench.core.events import Noticed
+from workbench.core.events import Noticed, SessionResumed
 from workbench.core.plan import limits_for
 from workbench.core.session import SessionState
 from workbench.core.verdict import Target
-from workbench.engine.bench import Bench
+from workbench.engine.bench import DISK_RETRY_S, Bench
 from workbench.engine.commands import Commands
 from workbench.engine.journal import Journal
 from workbench.engine.origins import plan_path
@@ -41,6 +42,7 @@ class Engine:
         state: SessionState,
         config: Config,
         *,
+        resumed: bool = False,
         arch: str | None = None,
         idle_s: float = 30.0,
     ) -> None:
@@ -72,6 +74,10 @@ class Engine:
         self._watcher = Watcher(self._saved)
         self._bench.on_task = self._watch
         self._proposed_for: object = None
+        self._resumed = resumed
+        if resumed:
+            with contextlib.suppress(StoreError):  # a read-only session is served as it is
+                self._resume()
 
     async def serve(self, socket: Path, listening: Callable[[], None]) -> None:
         """Listen at `socket`, tell `listening`, and serve until the end; the judge ends with it."""
@@ -91,7 +97,17 @@ class Engine:
             remove_socket(socket)
             self.journal.store.close()
 
+    def _resume(self) -> None:
+        self.journal.record(SessionResumed(version=__version__))
+        self._resumed = False
+
     async def _work(self) -> None:
+        while self._resumed:
+            try:
+                self._resume()
+            except StoreError as error:
+                self.journal.tell(activity=str(error), judge="stopped")
+                await asyncio.sleep(DISK_RETRY_S)
         self._watch()
         await self._population.load()
         for path in self._population.origins():

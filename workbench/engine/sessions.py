@@ -44,12 +44,6 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Disk use of the whole folder."""
 
 
-def sessions_root(configured: str | None = None) -> Path:
-    """The folder of sessions: WORKBENCH_SESSIONS, else `configured`, else ./sessions; absolute, not made."""
-    chosen = os.environ.get("WORKBENCH_SESSIONS") or configured or "sessions"
-    return Path(os.path.abspath(os.path.expanduser(chosen)))
-
-
 def task_key(task: str) -> str:
     """How a session names its task: an absolute path where there is such a file or folder, else `task` itself."""
     return os.path.realpath(task) if os.path.exists(task) else task

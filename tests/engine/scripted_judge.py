@@ -1,0 +1,145 @@
+"""A judge process that speaks the judge's protocol and does what the candidate's text says, for the engine's tests.
+
+The real judge cannot be made to die, hang or lie on demand, and the engine must hold up under all of it. Words in a
+candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores the cancel), SLOW (0.5 s), FAILS,
+KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads).
+Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from workbench.core.messages import (
+    CancelJudging,
+    FindFunctionalForm,
+    FunctionalFormReady,
+    GateTicked,
+    Judge,
+    Judged,
+    JudgeProgress,
+    JudgeStarted,
+    LoadTask,
+    StopJudge,
+    TaskFailed,
+    TaskReady,
+    ToJudge,
+)
+from workbench.core.plan import Knob
+from workbench.core.task import FunctionalForm, Output, Parameter, SizeSpec, TaskInfo
+from workbench.core.tensors import contiguous
+from workbench.core.verdict import Gate, Verdict, VerdictCandidate, VerdictTask
+from workbench.core.wire import read_frame, write_frame
+
+cancelled: set[str] = set()
+asked: list[ToJudge] = []
+news = threading.Condition()
+
+
+def main() -> None:
+    out = os.dup(1)
+    os.dup2(2, 1)
+    threading.Thread(target=read, args=(os.dup(0),), daemon=True).start()
+    write_frame(out, JudgeStarted(pid=os.getpid(), versions={"judge": "scripted"}))
+    write_frame(out, JudgeProgress(text="warming up"))
+    task: TaskInfo | None = None
+    revision = 0
+    while True:
+        with news:
+            while not asked:
+                news.wait()
+            message = asked.pop(0)
+        match message:
+            case LoadTask():
+                revision = message.revision
+                answer = load(message)
+                task = answer.info if isinstance(answer, TaskReady) else None
+                write_frame(out, answer)
+            case Judge():
+                write_frame(out, GateTicked(candidate=message.candidate, name="parse"))
+                write_frame(out, judge(message, task, revision))
+            case FindFunctionalForm():
+                write_frame(out, FunctionalFormReady(form=FunctionalForm("def f(x): ...", True)))
+            case StopJudge():
+                return
+
+
+def read(fd: int) -> None:
+    while (message := read_frame(fd, ToJudge)) is not None:
+        with news:
+            if isinstance(message, CancelJudging):
+                cancelled.add(message.candidate)
+            else:
+                asked.append(message)
+            news.notify_all()
+    os._exit(0)
+
+
+def load(message: LoadTask) -> TaskReady | TaskFailed:
+    text = Path(message.path).read_text()
+    if "BROKEN" in text:
+        return TaskFailed(message="The task has no Model.", do="Write one.")
+    if "CRASHES" in text:
+        os._exit(7)
+    if "ENDLESS" in text:
+        time.sleep(600)
+    x = contiguous((64, 512), "float32")
+    parameters = [Parameter("x", "x", "input", x)]
+    if "weight" in text:
+        parameters.append(Parameter("weight", "weight", "parameter", contiguous((512,), "float32")))
+        parameters.append(Parameter("eps", "eps", "attribute", None, 1e-6))
+    info = TaskInfo(
+        name=Path(message.path).stem,
+        path=message.path,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        environment=os.environ.get("SCRIPTED_ENVIRONMENT", "here"),
+        source=text,
+        sources=(message.path,),
+        sizes=(SizeSpec("small", {}, tuple(parameters), (Output("out", x),)),),
+        derived_small=False,
+    )
+    return TaskReady(info=info)
+
+
+def judge(message: Judge, task: TaskInfo | None, revision: int) -> Judged:
+    text = message.source.decode(errors="replace")
+    assert task is not None
+    if "DIES" in text:
+        sys.stderr.write("killed by its candidate\n")
+        sys.stderr.flush()
+        os._exit(9)
+    if "DEAF" in text:
+        time.sleep(600)
+    until = time.monotonic() + (600 if "HANGS" in text else 0.5 if "SLOW" in text else 0)
+    while time.monotonic() < until:
+        with news:
+            news.wait(0.05)
+            if message.candidate in cancelled:
+                cancelled.discard(message.candidate)
+                return Judged(candidate=message.candidate, verdict=None, cancelled=True)
+    fails = "FAILS" in text
+    verdict = Verdict(
+        task=VerdictTask(task.name, task.fingerprint, revision),
+        candidate=VerdictCandidate(
+            message.candidate, hashlib.sha256(message.source).hexdigest(), message.path
+        ),
+        target="host",
+        device={},
+        versions={"judge": "scripted"},
+        outcome="fail" if fails else "pass",
+        failed_gate="numerics" if fails else None,
+        reason="It says so." if fails else "",
+        gates=(Gate("parse", "pass", "It can be read."),),
+        estimate={"relative_cost": float(len(text))},
+    )
+    knobs = (Knob("BLOCK", 256, (128, 256, 512)),) if "KNOBS" in text or "tune(" in text else ()
+    return Judged(candidate=message.candidate, verdict=verdict, knobs=knobs)
+
+
+if __name__ == "__main__":
+    main()
