@@ -52,13 +52,14 @@ def generation(candidates: dict[CandidateId, CandidateView], of: CandidateId) ->
     return depth
 
 
+def rank_key(view: CandidateView) -> tuple[int, int, float, CandidateId]:
+    """Sorts a population as `ranked` does; unique, as it ends with the id."""
+    rank = view.verdict.rank if view.verdict is not None else None
+    if rank is None or rank != rank:  # NaN would break the order of all
+        rank = float("inf")
+    return (_STATE_ORDER[view.state], view.mark != "accepted", rank, view.id)
+
+
 def ranked(candidates: Iterable[CandidateView]) -> list[CandidateView]:
     """Best first: accepted before others that pass, then by rank; what fails, waits or is stale never above a pass."""
-
-    def key(view: CandidateView) -> tuple[int, int, float, str]:
-        rank = (
-            view.verdict.rank if view.verdict is not None and view.verdict.rank is not None else float("inf")
-        )
-        return (_STATE_ORDER[view.state], view.mark != "accepted", rank, view.id)
-
-    return sorted(candidates, key=key)
+    return sorted(candidates, key=rank_key)

@@ -1,0 +1,402 @@
+"""The application: it owns the link to the engine, carries out what a person asks for, and hands pictures to the bench.
+
+It never imports torch and never executes a task. All state is the engine's: quitting loses nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+from textual import on, work
+from textual.app import App, SuspendNotSupported
+from textual.binding import Binding
+from textual.screen import Screen
+
+from workbench.core.candidate import CandidateId
+from workbench.core.errors import SessionError, WorkbenchError
+from workbench.core.events import Noticed, ProposalsMade, TaskLoaded
+from workbench.core.locate import LocatedTask
+from workbench.core.messages import (
+    Answer,
+    EngineProgress,
+    EventHappened,
+    MarkCandidate,
+    StopEngine,
+    SubmitCandidate,
+    ToEngine,
+)
+from workbench.ui import intents, themes
+from workbench.ui.documents import Documents
+from workbench.ui.editing import editor_command, run_editor, working_file
+from workbench.ui.link import Link, Opener, Opening
+from workbench.ui.screens.bench import BenchScreen
+from workbench.ui.text import clean
+from workbench.ui.view import View, take_picture
+
+if TYPE_CHECKING:
+    from workbench.ui.screens.editor import EditorScreen
+
+FRAME_S = 0.05
+"""At most twenty pictures a second."""
+TOAST_S = 5.0
+STAYS_S = 7 * 86400.0
+"""Errors stay until they are dismissed."""
+
+
+class WorkbenchApp(App[None]):
+    """One terminal on one session."""
+
+    TITLE = "workbench"
+    ENABLE_COMMAND_PALETTE = True
+    CSS = """
+    ToastRack { dock: top; align: right top; margin-top: 1; }
+    Toast { width: 64; max-width: 90%; }
+    """
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        Binding("ctrl+q", "leave", "Quit", show=False, tooltip="Leave."),
+    ]
+
+    def __init__(
+        self,
+        opener: Opener,
+        *,
+        task: LocatedTask | None = None,
+        opening: Opening | None = None,
+        candidates: Sequence[str] = (),
+        theme: str | None = None,
+    ) -> None:
+        """Show `task`, whose engine is `opening` already; without a task, a picker.
+
+        Args:
+            opener: starts engines.
+            task: what to show before the engine answers.
+            opening: an engine that was started before this toolkit was imported.
+            candidates: files to submit once attached.
+            theme: "dark", "light" or the name of one of Textual's themes.
+        """
+        super().__init__()
+        for ours in themes.THEMES.values():
+            self.register_theme(ours)
+        self.theme = _theme_name(theme, self.available_themes)
+        self._opener, self._opening, self._candidates = opener, opening, tuple(candidates)
+        self._located = task
+        self._link: Link | None = None
+        self._documents = Documents()
+        self._bench: BenchScreen | None = None
+        self._changed: set[CandidateId] = set()
+        self._drawn_at = 0.0
+        self._draw_waits = False
+        self._lost = ""
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of marks and code under themes that are not ours."""
+        return themes.defaults(dark=self.current_theme.dark)
+
+    @property
+    def messages_shown(self) -> bool:
+        """Toasts are on the screen."""
+        return bool(self._notifications)
+
+    @property
+    def link(self) -> Link | None:
+        """The connection to the engine, once there is one."""
+        return self._link
+
+    def get_default_screen(self) -> Screen[None]:
+        """The bench at once, so that the first paint is the real one; or the picker."""
+        if self._located is None:
+            from workbench.ui.screens.picker import PickerScreen
+
+            return PickerScreen()
+        return self._make_bench(self._located.name)
+
+    def on_mount(self) -> None:
+        """Attach, once there is something to attach to."""
+        if self._opening is not None:
+            self._follow(self._opening)
+
+    def open_task(self, task: LocatedTask) -> None:
+        """A person picked a task."""
+        self._show_bench(task.name, lambda: self._opener.open(task.path))
+
+    def open_session(self, session: str, name: str) -> None:
+        """A person picked a session."""
+        self._show_bench(name, lambda: self._opener.reopen(session))
+
+    def _show_bench(self, name: str, start: Callable[[], Opening]) -> None:
+        try:
+            opening = start()
+        except WorkbenchError as error:
+            self.tell(str(error), "error")
+            return
+        self.switch_screen(self._make_bench(name))
+        self._follow(opening)
+
+    def _make_bench(self, name: str) -> BenchScreen:
+        self._bench = BenchScreen(View(task_name=name, target=""), self._documents)
+        return self._bench
+
+    # --- the session
+
+    @work(exclusive=True, group="session")
+    async def _follow(self, opening: Opening) -> None:
+        """Attach, then fold until the engine ends."""
+        try:
+            link = await opening.connect()
+            attached = await link.attach()
+        except WorkbenchError as error:
+            self._lose(str(error))
+            return
+        self._link = self._documents.link = link
+        self._lost = ""
+        self._changed.update(attached.state.candidates)
+        self._draw()
+        self._submit_named()
+        async for message in link.messages():
+            self._fold(message)
+        await link.close()
+        self._lose(link.closed or "the connection ended")
+
+    def _fold(self, message: EventHappened | EngineProgress) -> None:
+        if isinstance(message, EventHappened):
+            event = message.event
+            candidate = getattr(event, "candidate", None)
+            if isinstance(candidate, str):
+                self._changed.add(candidate)
+            if isinstance(event, TaskLoaded) and self._link is not None:
+                self._changed.update(self._link.state.candidates)  # verdicts may have become stale
+            if isinstance(event, Noticed):
+                self.tell(event.text, "information" if event.level == "info" else event.level)
+            if isinstance(event, ProposalsMade) and event.summary:
+                self.tell(event.summary)
+        self._draw_soon()
+
+    def _draw_soon(self) -> None:
+        if self._draw_waits:
+            return
+        self._draw_waits = True
+        self.set_timer(max(0.001, self._drawn_at + FRAME_S - time.monotonic()), self._draw)
+
+    def _draw(self) -> None:
+        self._draw_waits = False
+        self._drawn_at = time.monotonic()
+        if self._bench is None:
+            return
+        changed, self._changed = frozenset(self._changed), set()
+        link = self._link
+        if link is None:
+            view = msgspec.structs.replace(
+                self._bench.view, link="lost", link_reason=self._lost, changed=changed
+            )
+        else:
+            view = take_picture(
+                link.state,
+                link.progress,
+                task_name=self._bench.view.task_name,
+                link="lost" if self._lost else "live",
+                link_reason=self._lost,
+                session=link.session,
+                changed=changed,
+            )
+        self._bench.show(view)
+
+    def _lose(self, why: str) -> None:
+        self._lost = why
+        self._documents.link = None
+        self._draw_soon()
+
+    @work(group="named")
+    async def _submit_named(self) -> None:
+        waiting, self._candidates = self._candidates, ()
+        for path in waiting:
+            await self._submit_file(path)
+
+    # --- what a person asks for
+
+    @on(intents.Ask)
+    def _asked(self, event: intents.Ask) -> None:
+        event.stop()
+        self._send(event.request)
+
+    @work(group="requests")
+    async def _send(self, request: ToEngine) -> None:
+        answer = await self._request(request)
+        if answer is not None and answer.ok and not answer.message and isinstance(request, MarkCandidate):
+            self.tell(_marked(request))
+
+    async def _request(self, request: ToEngine) -> Answer | None:
+        """Send, and show what the engine says; None where it is gone."""
+        if self._link is None or self._lost:
+            self.tell("The engine is not there; press r once it can be started.", "error")
+            return None
+        try:
+            answer = await self._link.request(request)
+        except SessionError as error:
+            self.tell(str(error), "error")
+            return None
+        if answer.message:
+            self.tell(answer.message, "information" if answer.ok else "error")
+        return answer
+
+    @on(intents.OpenFile)
+    def _open_file(self, event: intents.OpenFile) -> None:
+        event.stop()
+        self._submit_and_choose(str(Path(event.path).expanduser()))
+
+    @work(group="requests")
+    async def _submit_and_choose(self, path: str) -> None:
+        answer = await self._submit_file(path)
+        if answer is not None and answer.ok:
+            self._choose(answer.candidate)
+
+    async def _submit_file(self, path: str) -> Answer | None:
+        if self._link is None or self._lost:
+            self.tell("The engine is not there; press r once it can be started.", "error")
+            return None
+        try:
+            answer = await self._link.submit_file(path)
+        except SessionError as error:
+            self.tell(str(error), "error")
+            return None
+        if answer.message:
+            self.tell(answer.message, "information" if answer.ok else "error")
+        return answer
+
+    @on(intents.Edit)
+    def _edit(self, event: intents.Edit) -> None:
+        event.stop()
+        self._edit_copy(event.candidate, event.inline)
+
+    @work(exclusive=True, group="edit")
+    async def _edit_copy(self, candidate: CandidateId, inline: bool) -> None:
+        try:
+            source = await self._documents.source(candidate)
+            command = None if inline else editor_command()
+            if command is None:
+                self._edit_inline(candidate, source)
+                return
+            assert self._link is not None
+            path = working_file(self._link.session, candidate, source)
+            status = await run_editor(self, command, path)
+            edited = path.read_bytes()
+        except SuspendNotSupported:
+            self._edit_inline(candidate, source)
+            return
+        except WorkbenchError as error:
+            self.tell(str(error), "error")
+            return
+        except OSError as error:
+            self.tell(f"The editor or its file is not there: {error.strerror}.", "error")
+            return
+        if status != 0:
+            self.tell(f"{command[0]} ended with code {status}; {path} keeps what was saved.", "warning")
+        elif edited == source:
+            self.tell(f"Nothing was changed; {candidate} stays as it is.")
+        else:
+            await self._submit_child(candidate, edited, str(path))
+
+    def _edit_inline(self, candidate: CandidateId, source: bytes) -> None:
+        from workbench.ui.screens.editor import EditorScreen
+
+        text = source.decode("utf-8", "replace")
+        if clean(text) != text or text.encode() != source:
+            # A text area would send control characters to the terminal, and saving would change them.
+            self.tell(
+                f"{candidate} is no clean text; edit it in your own editor and open that file with o.",
+                "error",
+            )
+            return
+        if self._bench is not None and candidate in self._bench.view.candidates:
+            name = self._bench.view.candidates[candidate].name
+            self.push_screen(EditorScreen(candidate, name, text))
+
+    @work(group="requests")
+    async def on_editor_screen_saved(self, event: EditorScreen.Saved) -> None:
+        """Submit what was written on the screen."""
+        event.stop()
+        await self._submit_child(event.parent, event.text.encode(), None)
+
+    async def _submit_child(self, parent: CandidateId, source: bytes, path: str | None) -> None:
+        view = self._bench.view.candidates.get(parent) if self._bench else None
+        name = view.name if view is not None else parent
+        request = SubmitCandidate(source=source, name=name, parents=(parent,), origin_path=path)
+        answer = await self._request(request)
+        if answer is not None and answer.ok:
+            self._choose(answer.candidate)
+
+    def _choose(self, candidate: CandidateId | None) -> None:
+        """Put the cursor on a candidate that a person just made."""
+        if candidate is not None and self._bench is not None:
+            self._draw()
+            self._bench.choose(candidate)
+
+    @on(intents.Restart)
+    def _restart(self, event: intents.Restart) -> None:
+        event.stop()
+        bench = self._bench
+        if bench is None or bench.view.link != "lost":
+            return
+        session = self._link.session if self._link is not None else ""
+        try:
+            if session:
+                opening = self._opener.reopen(session)
+            elif self._located is not None:
+                opening = self._opener.open(self._located.path)
+            else:
+                self.tell("Quit and open the task again.", "error")
+                return
+        except WorkbenchError as error:
+            self.tell(str(error), "error")
+            return
+        bench.show(msgspec.structs.replace(bench.view, link="connecting", changed=frozenset()))
+        self._follow(opening)
+
+    @on(intents.Tell)
+    def _tell(self, event: intents.Tell) -> None:
+        event.stop()
+        self.tell(event.words, event.level)
+
+    def tell(self, text: str, level: str = "information") -> None:
+        """A toast; an error stays until it is dismissed."""
+        severity = level if level in ("warning", "error") else "information"
+        timeout = STAYS_S if severity == "error" else TOAST_S
+        self.notify(clean(text), severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
+
+    @on(intents.Leave)
+    def _leave(self, event: intents.Leave) -> None:
+        event.stop()
+        self._close(event.stop_engine)
+
+    def action_leave(self) -> None:
+        """Leave from any other screen."""
+        self._close(False)
+
+    @work(exclusive=True, group="leave")
+    async def _close(self, stop: bool) -> None:
+        if self._link is not None and not self._lost:
+            try:
+                if stop:
+                    answer = await self._link.request(StopEngine())
+                    if not answer.ok:
+                        self.tell(answer.message, "warning")
+                        return
+                await self._link.close()
+            except SessionError:
+                pass  # it is gone already, which is what was asked for
+        self.exit()
+
+
+def _marked(request: MarkCandidate) -> str:
+    if request.mark is None:
+        return f"{request.candidate} has no mark any more."
+    return f"{request.candidate} is {request.mark}; u takes it back."
+
+
+def _theme_name(wanted: str | None, available: Mapping[str, object]) -> str:
+    if wanted in themes.THEMES:
+        return themes.THEMES[wanted].name
+    return wanted if wanted is not None and wanted in available else themes.DARK.name

@@ -1,0 +1,1 @@
+"""The screens: the bench itself, its dialogs, the editor and the picker."""
