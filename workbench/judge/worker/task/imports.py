@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import TaskError
+from workbench.judge.worker.task.limits import TooLarge
 from workbench.judge.worker.task.literals import override
 
 _project_modules: set[str] = set()
 """Modules of tasks loaded before in this process; they are dropped before the next load, since they may have
 changed on disk since."""
+_LONGEST = 240
+"""Characters of an exception's text that go into a sentence."""
 _serial = itertools.count(1)
 
 
@@ -75,6 +78,7 @@ class TaskFile:
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
         self._before = set(sys.modules)
+        self._seen: dict[str, Path | None] = {}
         if self.package:
             with _no_bytecode():
                 try:
@@ -116,17 +120,16 @@ class TaskFile:
 
     def sources(self) -> list[Path]:
         """Every project source imported so far, the task file first: not site-packages, not the standard library."""
-        found = {self.file: None}
-        for name in set(sys.modules) - self._before:
-            module = sys.modules.get(name)
-            path = getattr(module, "__file__", None)
+        for name in set(sys.modules) - self._before - self._seen.keys():
+            path = getattr(sys.modules.get(name), "__file__", None)
+            self._seen[name] = None
             if not isinstance(path, str) or name.split(".")[0] in ("torch", "workbench"):
                 continue
             file = Path(path).resolve()
             if is_project_source(file):
-                found[file] = None
+                self._seen[name] = file
                 _project_modules.add(name)
-        return list(found)[:1] + sorted(list(found)[1:])
+        return [self.file, *sorted({f for f in self._seen.values() if f is not None} - {self.file})]
 
 
 def locate(path: str) -> TaskFile:
@@ -147,6 +150,10 @@ def locate(path: str) -> TaskFile:
         return TaskFile(target, class_name)
     if place.endswith(".py") or "/" in place or (class_name == "Model" and not _looks_dotted(place)):
         raise TaskError(f"There is no task at {place}.", do="Name a .py file, a folder or pkg.module:Class.")
+    if class_name == "Model" and "." not in place and ":" not in path:
+        raise TaskError(
+            f"There is no task called {place} here.", do="Name a .py file, a folder or pkg.module:Class."
+        )
     return TaskFile(_module_file(place), class_name)
 
 
@@ -245,6 +252,8 @@ def import_failure(error: BaseException, task: TaskFile) -> TaskError:
     """One sentence for whatever a task's module raised."""
     if isinstance(error, KeyboardInterrupt):
         raise error
+    if isinstance(error, TooLarge):
+        raise error
     if isinstance(error, TaskError):
         return error
     where = line_of(error, task.file)
@@ -267,9 +276,11 @@ def import_failure(error: BaseException, task: TaskFile) -> TaskError:
 
 def describe(error: BaseException) -> str:
     """The error's type and first line, of bounded length and without a final stop."""
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-    return text.rstrip(".")
+    text = " ".join(str(error).split())
+    if len(text) > _LONGEST:
+        first = text[:_LONGEST].rpartition(". ")[0]
+        text = first or text[:_LONGEST] + " ..."
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__).rstrip(".")
 
 
 def line_of(error: BaseException, file: Path) -> str:

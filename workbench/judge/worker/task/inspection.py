@@ -21,7 +21,7 @@ from workbench.judge.worker.task.indices import index_outputs
 from workbench.judge.worker.task.options import Options
 from workbench.judge.worker.task.program import Instance, Program
 from workbench.judge.worker.task.randomness import reseeded, seed_everything
-from workbench.judge.worker.task.reference import Call, Reference, Values, check_tensors
+from workbench.judge.worker.task.reference import Call, Reference, Values
 from workbench.judge.worker.task.signature import is_scalar
 from workbench.judge.worker.task.sizes import has_nans
 from workbench.judge.worker.task.structure import Structure, analyse, widen_integers
@@ -60,7 +60,6 @@ def inspect(
     """
     notes: list[str] = []
     reference, call = _settled(program, values, mode, notes)
-    check_tensors(call.leaves, program.file.file.name)
     if any(has_nans(output) for output in call.outputs):
         raise TaskError(
             f"The reference of {program.file.file.name} gives NaN.",
@@ -78,6 +77,11 @@ def inspect(
     words = "fp64, whole, on the CPU" if exact else f"eager, on the CPU: {reference.why_not_exact}"
     if not exact:
         unchecked.append(f"precision: {reference.why_not_exact}")
+    loose = [n for n, v in vars(reference.instance.module).items() if isinstance(v, torch.Tensor)]
+    if loose:
+        notes.append(
+            f"a candidate cannot read the module's global tensors ({', '.join(loose)}): make them inputs or buffers"
+        )
     if program.redirected:
         notes.append("the task asks for CUDA; it ran on the CPU")
     index = index_outputs(reference.instance)
@@ -116,7 +120,9 @@ def _reference(program: Program, values: Mapping[str, int], notes: list[str]) ->
     instance = program.instantiate(values)
     keeps_state = _keeps_state(instance)
     if keeps_state:
-        notes.append("the module keeps Python state between calls; each call gets a fresh copy")
+        notes.append(
+            "the module keeps Python state between calls: each call gets a fresh copy, what it keeps is not compared"
+        )
     instance = program.instantiate(values) if keeps_state else instance
     return Reference(instance, fresh_module=keeps_state)
 

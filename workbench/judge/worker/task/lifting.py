@@ -35,13 +35,25 @@ class Lift(TorchFunctionMode):
         kwargs = {key: _lifted(value) for key, value in (kwargs or {}).items()}
         if any(isinstance(value, torch.dtype | str) for value in args):
             args = tuple(_lifted(value) for value in args)
-        return func(*args, **kwargs)
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError as error:
+            # A tensor that is no input, parameter or buffer (a global of the task's module) is still single.
+            if "dtype" not in str(error):
+                raise
+            return func(
+                *(_lifted_operand(a) for a in args), **{k: _lifted_operand(v) for k, v in kwargs.items()}
+            )
 
 
 def _lifted(value: Any) -> Any:
     if isinstance(value, torch.dtype):
         return LIFTED.get(value, value)
     return _TYPE_NAMES.get(value, value) if isinstance(value, str) else value
+
+
+def _lifted_operand(value: Any) -> Any:
+    return value.double() if isinstance(value, torch.Tensor) and value.dtype == torch.float32 else value
 
 
 @contextlib.contextmanager

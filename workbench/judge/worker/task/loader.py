@@ -15,8 +15,9 @@ from workbench.core.task import FunctionalForm, Output, Parameter, Scalar, SizeS
 from workbench.core.verdict import Target
 from workbench.judge.worker.task import inspection
 from workbench.judge.worker.task.cases import CASES, draw_inputs, redraw_state
-from workbench.judge.worker.task.estimate import HOST_WORK, HOST_WORK_LIMIT, TooLarge, Work, bytes_moved
+from workbench.judge.worker.task.estimate import Work, bytes_moved
 from workbench.judge.worker.task.imports import fingerprint, locate
+from workbench.judge.worker.task.limits import HOST_ELEMENTS_LIMIT, HOST_WORK, HOST_WORK_LIMIT, TooLarge
 from workbench.judge.worker.task.options import Options, read_options
 from workbench.judge.worker.task.program import Program
 from workbench.judge.worker.task.reference import Expected, Reference, Values
@@ -274,13 +275,10 @@ class SizePlan:
 
 def _options(program: Program) -> Options:
     """The module's options; its own tensors may be too large to be made here."""
-    guard = Work(limit_elements=1 << 28)
     try:
-        with guard:
+        with Work(limit_elements=HOST_ELEMENTS_LIMIT):
             module = program.module({})
-    except TaskError as error:
-        if TooLarge.__name__ not in error.what:
-            raise
+    except TooLarge:
         module = program.module({}, "meta")
     options = read_options(module, program.file.file.name)
     program.defaults = {k: v for k, v in vars(module).items() if type(v) is int}
@@ -331,11 +329,18 @@ def _plan_sizes(program: Program, options: Options) -> SizePlan:
 
 
 def _derived(program: Program, base: dict[str, int], full: Attempt) -> dict[str, int]:
-    if full.why and not attempt(program, base, "cpu").why:
-        # No meta kernel, but the whole thing is small enough to be run as it is.
+    if full.why:
+        # No meta kernel, or the task is wrong; what is small enough says which.
         real = attempt(program, base, "cpu")
         if 0 < real.work <= HOST_WORK:
             return base
+        if real.error is not None:
+            raise real.error
+        if real.why == "an output is NaN":
+            raise TaskError(
+                f"The reference of {program.file.file.name} gives NaN.",
+                do="Correct the task: NaN cannot be compared.",
+            )
     return derive_small(program, base, full)
 
 

@@ -15,6 +15,7 @@ from workbench.core.errors import TaskError
 from workbench.judge.worker.task import signature
 from workbench.judge.worker.task.files import TaskFiles
 from workbench.judge.worker.task.imports import TaskFile, describe, line_of
+from workbench.judge.worker.task.limits import TooLarge
 from workbench.judge.worker.task.literals import argument_defaults, arguments_of, bound_names, literals
 from workbench.judge.worker.task.redirect import Redirect, redirected, wants_cuda
 from workbench.judge.worker.task.signature import Leaf
@@ -34,6 +35,7 @@ class Program:
         self.training = True
         self.autocast: torch.dtype | None = None
         self.mentions_cuda = "cuda" in file.source
+        self._sources_read = 0
         self.redirected = False
         """Something asked for CUDA and ran on the CPU."""
         self.defaults: dict[str, int] = {}
@@ -73,8 +75,10 @@ class Program:
                 module = self.file.execute(globals_only, provided)
         except TaskError as error:
             raise self._cuda_or(error.__cause__ or error.__context__ or error, error) from None
-        if not self.mentions_cuda:
-            self.mentions_cuda = any("cuda" in _text(s) for s in self.file.sources())
+        sources = self.file.sources()
+        if not self.mentions_cuda and len(sources) != self._sources_read:
+            self._sources_read = len(sources)
+            self.mentions_cuda = any("cuda" in _text(s) for s in sources)
         return module
 
     def _only_arguments(self, values: Mapping[str, int]) -> set[str]:
@@ -96,7 +100,7 @@ class Program:
         """`what` raised: one sentence, with the task's own line."""
         if isinstance(error, TaskError):
             return error
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | TooLarge):
             raise error
         place = line_of(error, self.file.file)
         return self._cuda_or(

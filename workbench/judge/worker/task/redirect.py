@@ -71,10 +71,34 @@ def redirected(mode: Redirect) -> Iterator[Redirect]:
         for name in ("synchronize", "set_device", "empty_cache", "reset_peak_memory_stats"):
             stack.enter_context(mock.patch.object(torch.cuda, name, idle()))
         stack.enter_context(mock.patch.object(torch, "set_default_device", idle()))
+        stack.enter_context(
+            mock.patch.object(torch.amp.autocast_mode.autocast, "__init__", _autocast_on_cpu(mode))
+        )
         stack.enter_context(mode)
         if mode.device.type == "meta":
             stack.enter_context(torch.device("meta"))
         yield mode
+
+
+_AUTOCAST_INIT = torch.amp.autocast_mode.autocast.__init__
+
+
+def _autocast_on_cpu(mode: Redirect) -> Callable[..., None]:
+    """torch.autocast("cuda") switches itself off without a GPU; the CPU's autocast computes much the same."""
+
+    def init(
+        self: Any,
+        device_type: str,
+        dtype: torch.dtype | None = None,
+        enabled: bool = True,
+        cache_enabled: Any = None,
+    ) -> None:
+        if device_type == "cuda":
+            mode.used = True
+            device_type, dtype = "cpu", dtype or torch.float16
+        _AUTOCAST_INIT(self, device_type, dtype, enabled, cache_enabled)
+
+    return init
 
 
 def wants_cuda(error: BaseException) -> bool:

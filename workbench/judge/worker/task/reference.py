@@ -116,6 +116,7 @@ class Reference:
                 given[f"input:{leaf.key}"] = value = copied(value)
             leaves.append(value)
         found = output_leaves(self.instance.call(model, iter(leaves)))
+        check_tensors(found, self.instance.program.file.file.name)
         tensors = [leaf.value.detach() for leaf in found if isinstance(leaf.value, torch.Tensor)]
         return Call([t.contiguous().clone() for t in tensors], found, given)
 

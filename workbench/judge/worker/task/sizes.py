@@ -15,14 +15,9 @@ from typing import Any, NamedTuple
 import torch
 
 from workbench.core.errors import TaskError
-from workbench.judge.worker.task.estimate import (
-    HOST_ELEMENTS_LIMIT,
-    HOST_WORK,
-    MAX_OPERATIONS,
-    TooLarge,
-    Work,
-)
+from workbench.judge.worker.task.estimate import Work
 from workbench.judge.worker.task.imports import describe
+from workbench.judge.worker.task.limits import HOST_ELEMENTS_LIMIT, HOST_WORK, MAX_OPERATIONS, TooLarge
 from workbench.judge.worker.task.literals import arguments_of, bound_names, literals
 from workbench.judge.worker.task.program import Instance, Program, Where
 from workbench.judge.worker.task.signature import module_tensors, output_leaves
@@ -52,6 +47,8 @@ class Attempt(NamedTuple):
     """Where it was to be kept."""
     raw: Any = None
     """What forward returned, where the instance was to be kept."""
+    error: TaskError | None = None
+    """What the task itself did wrong, where that is why."""
 
 
 def declared_sizes(program: Program, declared: object) -> dict[str, dict[str, int]]:
@@ -106,7 +103,7 @@ def attempt(program: Program, values: Mapping[str, int], where: Where, *, keep: 
     except TooLarge as error:
         return Attempt(dict(values), 0, str(error))
     except TaskError as error:
-        return Attempt(dict(values), 0, error.what)
+        return Attempt(dict(values), 0, error.what, error=error)
     except Exception as error:  # a meta kernel that is missing can raise anything
         return Attempt(dict(values), 0, describe(error))
     finally:
