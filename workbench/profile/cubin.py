@@ -97,9 +97,11 @@ class Cubin:
     """By the name of the section that is patched."""
 
     def constant_bytes(self, symbol: str) -> int:
-        """User constant memory that a kernel can name: bank 3 (`__constant__`) and its own bank 4 and 2."""
-        own = sum(self.sections.get(f".nv.constant{bank}.{symbol}", 0) for bank in (2, 4))
-        return own + self.sections.get(".nv.constant3", 0) + self.sections.get(".nv.constant4", 0)
+        """Constant memory that the source asked for: `__constant__` (bank 3) and the kernel's own literals (bank 2).
+
+        Bank 4 is left out: it holds the address of every global that any header declares.
+        """
+        return self.sections.get(f".nv.constant2.{symbol}", 0) + self.sections.get(".nv.constant3", 0)
 
 
 def read_cubin(data: bytes) -> Cubin:
@@ -142,12 +144,12 @@ def _read(data: bytes) -> Cubin:
         arch=_arch(elf),
         symbols=tuple(symbols),
         sections={s.name: s["sh_size"] for s in sections},
-        relocations={
-            s.name.removeprefix(".rela").removeprefix(".rel"): tuple(_relocations(s, symbols))
-            for s in sections
-            if isinstance(s, RelocationSection)
-        },
     )
+    for section in sections:
+        if isinstance(section, RelocationSection):
+            target = section.name.removeprefix(".rela").removeprefix(".rel")
+            more = tuple(_relocations(section, symbols))
+            cubin.relocations[target] = cubin.relocations.get(target, ()) + more
     everyone = next((s.data() for s in sections if s.name == ".nv.info"), b"")
     for section in sections:
         if section.name.startswith(".nv.info."):

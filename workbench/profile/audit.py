@@ -1,0 +1,333 @@
+"""What compiled code could do that a candidate must not: keep state, tell launches apart, call the system.
+
+Read from the cubin and its machine code alone, never from the source: a global counts when a launched kernel reaches
+it, not when a header declares it. What the toolkit's own headers do inside is told from the candidate's lines by the
+inline chain; `#line` is refused before compiling, so a file name in it cannot be forged. What could not be
+established is returned by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from workbench.core.build import CudaBuild, Kernel
+from workbench.core.errors import JudgeError
+from workbench.profile import dataflow
+from workbench.profile.constants import SPECIAL_REGISTERS, TIMERS, ConstantLayout, constant_layout
+from workbench.profile.cubin import BadCubin, read_cubin
+from workbench.profile.reached import Reached, reach
+from workbench.profile.registers import constant_reads, operands
+from workbench.profile.sass import Instruction, SassFunction, SourceLine, disassemble
+
+CANDIDATE = "candidate.cu"
+"""The file name that every build gives the candidate (`runner.compiler.messages.FILE_NAME`)."""
+
+Severity = Literal["fail", "warn"]
+
+_CALLS = {
+    "malloc": "allocates device memory with malloc; use `empty` in the plan and pass it",
+    "free": "frees device memory; use `empty` in the plan and pass it",
+    "vprintf": "prints; remove printf, or look at it with `verify --debug`",
+    "__assertfail": "asserts; remove assert, or look at it with `verify --debug`",
+}
+_WAITS = ("cuda/std/__thread/threading_support.h", "cuda/std/__atomic/wait/polling.h")
+"""Where libcu++ backs off while it waits for a barrier, a semaphore or an atomic; it looks at the timer for that."""
+_DEPENDENT = {"ACQBULK": "waits for a dependent launch", "PREEXIT": "starts a dependent launch"}
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that the code does and must not (`severity` "fail"), or that a person should know ("warn")."""
+
+    what: str
+    """"state", "clock", "launch identity", "system call", "constants", "dependent launch", "copies only", "fills
+    only"."""
+    kernel: str
+    """As the plan names it."""
+    line: int
+    """Of the candidate's file; 0 where no line is to blame."""
+    why: str
+    """A sentence that says what was found and what to do instead."""
+    severity: Severity = "fail"
+
+
+class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the compiled code was found to do."""
+
+    findings: tuple[Finding, ...]
+    unchecked: tuple[str, ...]
+    """What could not be established, by name."""
+    tables: tuple[str, ...] = ()
+    """Initialised globals that the kernels reach: to be restored before each call and compared after."""
+    float_atomics: tuple[str, ...] = ()
+    """Kernels whose sums depend on the order of threads."""
+    computes: Literal["yes", "copies", "fills"] = "yes"
+    """What the launched kernels do to the data, all together."""
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """The findings that refuse the candidate."""
+        return tuple(f for f in self.findings if f.severity == "fail")
+
+
+@dataclass
+class _Audit:
+    """What one audit gathers."""
+
+    findings: dict[tuple[str, str, int, str], Finding] = field(default_factory=dict)
+    unchecked: dict[str, None] = field(default_factory=dict)
+    tables: dict[str, None] = field(default_factory=dict)
+    float_atomics: dict[str, None] = field(default_factory=dict)
+
+    def find(self, what: str, kernel: str, line: int, why: str, severity: Severity = "fail") -> None:
+        self.findings.setdefault(
+            (what, kernel, line, why),
+            Finding(what=what, kernel=kernel, line=line, why=why, severity=severity),
+        )
+
+
+def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
+    """Audit the kernels that a plan launches.
+
+    Args:
+        build: of the compiler process; its cubin is read anew.
+        kernels: names as in the plan; each must be in `build.kernels`.
+
+    Raises:
+        JudgeError: there is no nvdisasm, or the cubin cannot be read.
+    """
+    known = {kernel.name: kernel for kernel in build.kernels}
+    missing = [name for name in kernels if name not in known]
+    if missing or not kernels:
+        raise JudgeError(
+            f"The build has no kernel {', '.join(missing) or 'at all'}, so it cannot be audited."
+        )
+    functions = {function.symbol: function for function in disassemble(build.cubin)}
+    try:
+        cubin = read_cubin(build.cubin)
+    except BadCubin as error:
+        raise JudgeError(f"The cubin cannot be audited: {error}.") from None
+    layout = constant_layout(build.arch)
+    state = _Audit()
+    flows: list[dataflow.Flow] = []
+    for name in dict.fromkeys(kernels):
+        kernel = known[name]
+        reached = reach(cubin, functions, kernel.symbol)
+        base = cubin.kernels[kernel.symbol].parameter_base if kernel.symbol in cubin.kernels else 0
+        end = base + cubin.kernels[kernel.symbol].parameter_bytes if base else 0
+        if reached is None or (kernel.parameters and not base):
+            raise JudgeError(f"The machine code of {name} was not found, so it cannot be audited.")
+        _check_globals(state, kernel, reached)
+        for function in reached.functions:
+            if layout is None:
+                state.unchecked[f"constant bank 0 on {build.arch}"] = None
+            for number, instruction in enumerate(function.instructions):
+                _check_registers(state, kernel, instruction)
+                if layout is not None:
+                    for why, line, severity in _constants(function, number, layout, base, end, kernel):
+                        state.find("constants", name, line, why, severity)
+                if instruction.name in _DEPENDENT:
+                    why = f"{_DEPENDENT[instruction.name]} (griddepcontrol); launches run one after another here"
+                    state.find("dependent launch", name, own_line(instruction), f"The kernel {why}.")
+            flow = dataflow.follow(function, reached.addresses)
+            flows.append(flow)
+            if flow.float_atomics:
+                state.float_atomics[name] = None
+            for symbol, instruction in flow.written:
+                if symbol not in reached.initialised:
+                    continue
+                state.find(
+                    "state",
+                    name,
+                    own_line(instruction),
+                    f"The kernel writes the global `{readable(symbol)}`, which outlives the launch. "
+                    "Use a `zeros` or `empty` tensor of the plan.",
+                )
+    computes = _what_it_does(flows)
+    _judge_work(state, computes, kernels)
+    return AuditReport(
+        findings=tuple(
+            sorted(state.findings.values(), key=lambda f: (f.severity != "fail", not f.line, f.line))
+        ),
+        unchecked=tuple(state.unchecked),
+        tables=tuple(state.tables),
+        float_atomics=tuple(state.float_atomics),
+        computes=computes,
+    )
+
+
+def is_own(place: SourceLine) -> bool:
+    """Whether a line is the candidate's; every other file is the toolkit's or our prelude."""
+    return place.file.rsplit("/", 1)[-1] == CANDIDATE
+
+
+def own_line(instruction: Instruction) -> int:
+    """The candidate's line that an instruction comes from, through whatever the toolkit inlined; 0 if unknown."""
+    return next((place.line for place in instruction.chain if is_own(place)), 0)
+
+
+def from_toolkit(instruction: Instruction) -> bool:
+    """Whether a toolkit header, and not the candidate's text, wrote the instruction."""
+    return bool(instruction.chain) and not is_own(instruction.chain[0])
+
+
+def waits_inside_toolkit(instruction: Instruction) -> bool:
+    """Whether it belongs to libcu++'s own back-off: only toolkit lines lie between it and that function."""
+    for place in instruction.chain:
+        if is_own(place):
+            return False
+        if place.file.endswith(_WAITS):
+            return True
+    return False
+
+
+def readable(symbol: str) -> str:
+    """The last name in a mangled symbol, as a person wrote it."""
+    if not symbol.startswith("_Z"):
+        return symbol
+    names, at = [], 0
+    while at < len(symbol):
+        digits = ""
+        while at < len(symbol) and symbol[at].isdigit():
+            digits, at = digits + symbol[at], at + 1
+        if digits and (size := int(digits)) <= len(symbol) - at:
+            names.append(symbol[at : at + size])
+            at += size
+        else:
+            at += 1
+    return names[-1] if names else symbol
+
+
+def _check_globals(state: _Audit, kernel: Kernel, reached: Reached) -> None:
+    for use in reached.uninitialised:
+        state.find(
+            "state",
+            kernel.name,
+            own_line(use.by) if use.by else 0,
+            f"The kernel reaches the global `{readable(use.symbol)}`, which keeps its value from launch to launch. "
+            "Use a `zeros` or `empty` tensor of the plan.",
+        )
+    for use in reached.undefined:
+        what = _CALLS.get(use.symbol, f"calls `{use.symbol}`, which is not in its code")
+        if use.symbol.startswith("cuda"):
+            what = "launches kernels from the device; launch them from the plan"
+        state.find("system call", kernel.name, own_line(use.by) if use.by else 0, f"The kernel {what}.")
+    for symbol in reached.initialised:
+        state.tables[symbol] = None
+    if reached.unresolved:
+        state.unchecked["globals behind computed addresses"] = None
+
+
+def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction) -> None:
+    if instruction.name not in ("S2R", "S2UR", "CS2R"):
+        return
+    for part in operands(instruction)[1:]:
+        register = part.strip()
+        if not register.startswith("SR") or register in SPECIAL_REGISTERS:
+            continue
+        line = own_line(instruction)
+        if register.startswith(TIMERS):
+            if not waits_inside_toolkit(instruction):
+                state.find("clock", kernel.name, line, f"The kernel reads a clock ({register}). Remove it.")
+            continue
+        state.find(
+            "launch identity",
+            kernel.name,
+            line,
+            f"The kernel reads the special register {register}, which depends on where or when it runs. Remove it.",
+        )
+
+
+def _constants(
+    function: SassFunction, number: int, layout: ConstantLayout, base: int, end: int, kernel: Kernel
+) -> Iterator[tuple[str, int, Severity]]:
+    """Reads of constant banks that are not allowed: (why, line, severity)."""
+    instruction = function.instructions[number]
+    line = own_line(instruction)
+    if "cx[" in instruction.operands:
+        yield "The kernel reads a constant bank chosen at run time.", line, "fail"
+    for read in constant_reads(instruction):
+        if read.bank in (2, 3, 4):
+            continue
+        if read.bank != 0:
+            yield f"The kernel reads constant bank {read.bank}, which is not its own.", line, "fail"
+        elif read.index:
+            in_cluster = read.offset in layout.in_cluster and _follows_cluster_size(
+                function, number, read.index
+            )
+            if not in_cluster:
+                yield (
+                    "The kernel reads its parameters at a computed index, which can reach what the driver keeps "
+                    "beside them. Pass a pointer instead.",
+                    line,
+                    "fail",
+                )
+            elif read.offset in layout.grid_sync and not from_toolkit(instruction):
+                yield "The kernel reads the workspace of grid.sync(); call it instead.", line, "fail"
+        elif (
+            base <= read.offset and read.offset + read.bytes <= -(-end // 8) * 8
+        ) or read.offset in layout.plain:
+            continue
+        elif read.offset in layout.grid_sync:
+            if not from_toolkit(instruction):
+                yield (
+                    "The kernel reads %envreg1 or %envreg2; use cooperative groups' grid.sync().",
+                    line,
+                    "fail",
+                )
+        elif read.offset == layout.parameter_address:
+            if any(p.kind == "struct" and p.size >= 128 for p in kernel.parameters):
+                yield (
+                    "The kernel takes the address of a parameter, as a TMA descriptor needs it.",
+                    line,
+                    "warn",
+                )
+            else:
+                yield (
+                    "The kernel takes the address of its parameters, through which it could read what the driver "
+                    "keeps beside them. Copy the parameter to a variable first.",
+                    line,
+                    "fail",
+                )
+        else:
+            what = (
+                "past its parameters"
+                if read.offset >= end > 0
+                else f"word {read.offset:#x} of constant bank 0"
+            )
+            yield f"The kernel reads {what}, which can tell one launch from another.", line, "fail"
+
+
+def _follows_cluster_size(function: SassFunction, number: int, register: str) -> bool:
+    """Whether a register holds a multiple of the cluster's size: CS2R SR_CgaSize, then IMAD by a constant."""
+    wanted, multiplied = register, False
+    for instruction in reversed(function.instructions[max(number - 64, 0) : number]):
+        parts = operands(instruction)
+        if not parts or parts[0].partition(".")[0] != wanted:
+            continue
+        if instruction.name in ("IMAD", "UIMAD") and len(parts) == 4 and parts[2] == "-0xa0":
+            wanted, multiplied = parts[1].partition(".")[0], True
+        elif instruction.name in ("R2UR", "MOV", "UMOV", "IMAD", "RPCMOV") and len(parts) >= 2:
+            wanted = parts[-1].partition(".")[0]
+        else:
+            return multiplied and instruction.name in ("CS2R", "S2R", "S2UR") and "SR_CgaSize" in parts
+    return False
+
+
+def _what_it_does(flows: list[dataflow.Flow]) -> Literal["yes", "copies", "fills"]:
+    if any(flow.computes for flow in flows):
+        return "yes"
+    # A kernel that reads may store it by ways that are not followed, so only one that reads nothing is a fill.
+    return "copies" if any(flow.reads for flow in flows) else "fills"
+
+
+def _judge_work(state: _Audit, computes: str, kernels: Sequence[str]) -> None:
+    if computes == "copies":
+        why = "No kernel computes with what it reads: they only copy. That is right for a transpose or a gather only."
+        state.find("copies only", kernels[0], 0, why, "warn")
+    elif computes == "fills":
+        why = "No kernel computes: they store constants, whatever the inputs are."
+        state.find("fills only", kernels[0], 0, why)

@@ -1,0 +1,148 @@
+"""What an instruction reads and writes, as far as the audit follows values through registers.
+
+One pass in the order of the code, without its branches: good enough to say what an address was made from and whether
+a stored value was ever computed with; where that is not enough, the audit says so instead of guessing.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from workbench.profile.sass import Instruction
+
+_REGISTER = re.compile(r"(?<![\w.])[-|~!]*(U?R\d+)\b")
+_MEMORY = re.compile(r"\[([^\]]*)\]")
+_CONSTANT = re.compile(r"(?<!\w)c\[(0x[0-9a-f]+|U?R\w+)\]\[([^\]]*)\]")
+_NUMBER = re.compile(r"^-?0x[0-9a-f]+$")
+
+STORES = frozenset({"STG", "ST", "STS", "STL", "STAS", "SUST"})
+LOADS = frozenset({"LDG", "LD", "LDS", "LDL", "LDSM", "LDTM", "LDGMC", "SULD", "TEX", "TLD", "LDGSTS"})
+ATOMICS = frozenset({"ATOM", "ATOMG", "ATOMS", "RED", "REDG", "REDAS", "ATOMSCAS", "SUATOM", "SURED"})
+_NO_RESULT = STORES | {
+    "RED",
+    "REDG",
+    "BAR",
+    "BRA",
+    "EXIT",
+    "RET",
+    "CALL",
+    "BSYNC",
+    "BSSY",
+    "MEMBAR",
+    "NANOSLEEP",
+}
+_WIDE = re.compile(r"\.(64|WIDE|128|F64|F2|U64|S64)\b")
+_DOUBLES = frozenset({"DADD", "DMUL", "DFMA", "DMNMX"})
+
+
+@dataclass(frozen=True)
+class ConstantRead:
+    """An operand in a constant bank."""
+
+    bank: int
+    """-1: a bank that is chosen at run time."""
+    index: str
+    """The register that the offset depends on; "" for none."""
+    offset: int
+    bytes: int
+
+
+def operands(instruction: Instruction) -> list[str]:
+    """Operands as written, commas inside brackets left alone."""
+    parts, depth, last = [], 0, 0
+    text = instruction.operands
+    for at, char in enumerate(text):
+        depth += (char in "[({") - (char in "])}")
+        if char == "," and depth == 0:
+            parts.append(text[last:at].strip())
+            last = at + 1
+    parts.append(text[last:].strip())
+    return [part for part in parts if part]
+
+
+def width_bytes(instruction: Instruction) -> int:
+    """Bytes that a load or a move takes."""
+    for word, size in ((".128", 16), (".64", 8), (".U16", 2), (".S16", 2), (".U8", 1), (".S8", 1)):
+        if word in instruction.opcode:
+            return size
+    if instruction.name.startswith("D") and instruction.name in _DOUBLES:
+        return 8
+    return 4
+
+
+def constant_reads(instruction: Instruction) -> list[ConstantRead]:
+    """Operands of the form c[bank][offset]."""
+    found = []
+    for match in _CONSTANT.finditer(instruction.operands):
+        bank = int(match[1], 16) if match[1].startswith("0x") else -1
+        index, offset = "", 0
+        for part in re.sub(r"-(?=0x)", "+-", match[2]).split("+"):
+            part = part.strip()
+            if _NUMBER.match(part):
+                offset += int(part, 16)
+            elif part and not re.fullmatch(r"U?RZ(\.\w+)?", part):
+                index = part.partition(".")[0]
+        found.append(ConstantRead(bank, index, offset, width_bytes(instruction)))
+    return found
+
+
+def destination(instruction: Instruction) -> tuple[str, ...]:
+    """Registers that it writes (predicates left out); a wide result names both halves."""
+    if instruction.name in _NO_RESULT:
+        return ()
+    for part in operands(instruction)[:3]:
+        match = re.fullmatch(r"(U?R)(\d+)(?:\.\w+)*", part)
+        if match:
+            count = 4 if ".128" in instruction.opcode else 1
+            if count == 1 and (_WIDE.search(instruction.opcode) or instruction.name in _DOUBLES | {"CS2R"}):
+                count = 1 if instruction.opcode.startswith("CS2R.32") else 2
+            return tuple(f"{match[1]}{int(match[2]) + step}" for step in range(count))
+        if not re.fullmatch(r"!?U?P[T\d]\w*", part) and part not in ("RZ", "URZ"):
+            return ()
+    return ()
+
+
+def sources(instruction: Instruction) -> set[str]:
+    """Registers named anywhere but as the result."""
+    results = destination(instruction)
+    text = instruction.operands
+    if results:
+        # The result stands first; the same name further on is a source.
+        text = text.replace(results[0], "", 1)
+    return set(_REGISTER.findall(text))
+
+
+def address_registers(instruction: Instruction) -> set[str]:
+    """Registers in the address of a load, a store or an atomic (the descriptor's own left out)."""
+    text = re.sub(r"desc\[[^\]]*\]", "", instruction.operands)
+    text = _CONSTANT.sub("", text)
+    return {name for inside in _MEMORY.findall(text) for name in re.findall(r"U?R\d+", inside)}
+
+
+def stored_registers(instruction: Instruction) -> set[str]:
+    """Registers whose value a store or an atomic writes."""
+    text = _MEMORY.sub("", re.sub(r"desc\[[^\]]*\]", "", instruction.operands))
+    return set(_REGISTER.findall(text)) - set(destination(instruction))
+
+
+def constant_value(instruction: Instruction) -> int | None:
+    """The 32-bit number that a move puts in its register; None where it is no plain number."""
+    parts = operands(instruction)
+    if instruction.name == "CS2R":
+        return 0 if "SRZ" in parts else None
+    if instruction.name in ("HFMA2", "HADD2") and len(parts) >= 5 and "RZ" in parts[1]:
+        # ptxas loads small numbers as pairs of halves: the bits of the two added constants.
+        try:
+            low, high = (struct.unpack("<H", struct.pack("<e", float(p)))[0] for p in (parts[4], parts[3]))
+        except (ValueError, OverflowError):
+            return None
+        return int(high) << 16 | int(low)
+    if instruction.name in ("MOV", "UMOV", "MOV32I", "IMAD"):
+        last = parts[-1] if instruction.name == "IMAD" else parts[1] if len(parts) > 1 else ""
+        if last in ("RZ", "URZ"):
+            last = "0x0"
+        if _NUMBER.match(last) and (instruction.name != "IMAD" or parts[1:3] == ["RZ", "RZ"]):
+            return int(last, 16) & 0xFFFFFFFF
+    return None
