@@ -18,10 +18,10 @@ GOOD = CANDIDATES / "norm" / "two_pass.cu"
 PLAN = """def forward(x, weight, eps):
     rows, cols = x.shape
     y = empty_like(x)
-    launch("norm", grid=rows, block=128, args=[x, weight, y, cols, eps])
+    launch("rms_norm", grid=rows, block=128, args=[x, weight, y, cols, eps])
     return y
 """
-CODE = """extern "C" __global__ void norm(const float* x, const float* w, float* y, int cols, float eps)
+CODE = """extern "C" __global__ void rms_norm(const float* x, const float* w, float* y, int cols, float eps)
 {
     for (int i = threadIdx.x; i < cols; i += blockDim.x) y[blockIdx.x * cols + i] = x[blockIdx.x * cols + i] * w[i];
 }
@@ -48,7 +48,7 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     "syntax_error_in_plan": (changed("rows, cols = x.shape", "rows, cols = = x.shape"), "parse", "line 3"),
     "name_error_in_plan": (changed("empty_like(x)", "emtpy_like(x)"), "parse", "line 4"),
     "syntax_error_in_code": (changed("int i = threadIdx.x;", "int i = threadIdx.x"), "compile", "line 10"),
-    "unknown_kernel": (changed('launch("norm"', 'launch("nrom"'), "compile", "nrom"),
+    "unknown_kernel": (changed('launch("rms_norm"', 'launch("rms_nrom"'), "compile", "rms_nrom"),
     "wrong_argument_name": (changed("weight, eps):", "wieght, eps):"), "parse", "weight"),
     "too_few_arguments": (changed(ARGS, "args=[x, weight, y, cols]"), "compile", "4 arguments"),
     "wrong_argument_kind": (changed(ARGS, "args=[x, weight, y, 1.5, eps]"), "compile", "argument 4"),

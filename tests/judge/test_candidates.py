@@ -45,7 +45,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "bf16_inputs": "precision",
         # Memory.
         "unwritten_rows": "poison",
-        "empty_kernel": "poison",
+        "empty_kernel": "audit",
         "reads_scratch": "poison",
         "writes_input": "inputs_intact",
         "missing_bounds_check": "bounds",
@@ -149,7 +149,7 @@ def test_unwritten_elements_are_named_by_index() -> None:
 def test_a_fault_names_its_kernel_and_its_line() -> None:
     verdict = verdicts("norm")["divergent_barrier"]
     evidence = next(g for g in verdict.gates if g.name == "determinism").evidence
-    assert evidence["kernel"] == "norm"
+    assert evidence["kernel"] == "rms_norm"
 
 
 def test_what_the_host_cannot_run_is_an_error_that_names_it() -> None:

@@ -17,7 +17,8 @@ import torch
 from workbench.core.errors import TaskError
 from workbench.core.task import Output, SizeSpec
 from workbench.judge.worker.compare import Bar, Tolerance, bars
-from workbench.judge.worker.task.loader import Case, Expected, LoadedTask
+from workbench.judge.worker.task.loader import Case, LoadedTask
+from workbench.judge.worker.task.reference import Expected
 
 RANDOM_DRAWS = 3
 RANDOM_SIZES = 3

@@ -4,12 +4,12 @@
 def forward(x, weight, eps):
     rows, cols = x.shape
     y = empty_like(x)
-    launch("norm", grid=rows, block=128, args=[x, weight, y, cols, eps])
+    launch("rms_norm", grid=rows, block=128, args=[x, weight, y, cols, eps])
     return y
 @*/
 // clang-format on
 
-extern "C" __global__ void norm(const float* x, const float* w, float* y, int cols, float eps)
+extern "C" __global__ void rms_norm(const float* x, const float* w, float* y, int cols, float eps)
 {
     __shared__ float partial[128];
     const size_t row = blockIdx.x;

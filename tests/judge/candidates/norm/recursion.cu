@@ -4,13 +4,13 @@
 def forward(x, weight, eps):
     rows, cols = x.shape
     y = empty_like(x)
-    launch("norm", grid=rows, block=128, args=[x, weight, y, cols, eps])
+    launch("rms_norm", grid=rows, block=128, args=[x, weight, y, cols, eps])
     return y
 @*/
 // clang-format on
 
 __device__ __noinline__ float deep(volatile float* p, int n) { float v[64]; for (int i = 0; i < 64; ++i) v[i] = p[i % 2]; return n > 0 ? deep(p, n - 1) + v[n % 64] : v[0]; }
-extern "C" __global__ void norm(const float* x, const float* w, float* y, int cols, float eps)
+extern "C" __global__ void rms_norm(const float* x, const float* w, float* y, int cols, float eps)
 {
     __shared__ float partial[128];
     const size_t row = blockIdx.x;

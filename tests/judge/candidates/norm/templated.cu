@@ -6,13 +6,13 @@ BLOCK = tune(64, [32, 64, 128])
 def forward(x, weight, eps):
     rows, cols = x.shape
     y = empty_like(x)
-    launch(f"norm<float, {BLOCK}>", grid=rows, block=BLOCK, args=[x, weight, y, cols, eps])
+    launch(f"rms_norm<float, {BLOCK}>", grid=rows, block=BLOCK, args=[x, weight, y, cols, eps])
     return y
 @*/
 // clang-format on
 
 template <typename T, int BLOCK>
-__global__ void norm(const T* x, const T* w, T* y, int cols, float eps)
+__global__ void rms_norm(const T* x, const T* w, T* y, int cols, float eps)
 {
     __shared__ float partial[BLOCK / 32];
     const size_t row = blockIdx.x;

@@ -6,6 +6,7 @@ from workbench.core.errors import JudgeError
 from workbench.core.plan import LibraryStep
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
+from workbench.profile.audit import Finding as AuditFinding
 from workbench.profile.audit import audit
 
 
@@ -18,7 +19,8 @@ def run(judging: Judging) -> Finding:
         return Finding(
             "fail", f"The plan has no kernel of its own: {what}.", {"library_steps": list(library)}
         )
-    findings = []
+    findings: list[AuditFinding] = []
+    tables: dict[str, None] = {}
     for built in judging.builds.values():
         try:
             report = audit(built.cuda, tuple(built.kernels))
@@ -27,17 +29,23 @@ def run(judging: Judging) -> Finding:
         judging.checkpoint()
         findings.extend(report.findings)
         judging.unchecked.extend(f"audit: {what}" for what in report.unchecked)
+        tables.update(dict.fromkeys(report.tables))
         judging.float_atomics = tuple(dict.fromkeys([*judging.float_atomics, *report.float_atomics]))
     evidence = {
         "findings": [
-            {"what": f.what, "kernel": f.kernel, "line": f.line, "why": f.why} for f in findings[:50]
+            {"what": f.what, "kernel": f.kernel, "line": f.line, "why": f.why, "severity": f.severity}
+            for f in findings[:50]
         ],
+        "tables": list(tables),
         "library_steps": list(library),
     }
-    if findings:
-        first = findings[0]
-        place = f"line {first.line}: " if first.line else ""
-        return Finding("fail", f"{place}{first.what}: {first.why}", evidence)
+    if tables:
+        judging.unchecked.append("tables: the host target does not restore initialised globals between runs")
+    for severity in ("fail", "warn"):
+        first = next((f for f in findings if f.severity == severity), None)
+        if first is not None:
+            place = f"line {first.line}: " if first.line else ""
+            return Finding(first.severity, f"{place}{first.what}: {first.why}", evidence)
     listed = f" Library steps: {', '.join(library)}." if library else ""
     return Finding(
         "pass", f"Nothing that keeps state, tells launches apart or calls the system.{listed}", evidence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.core.build import BuildFailure, CudaBuild
-from workbench.core.plan import CompileOptions, Diagnostic, Plan
+from workbench.core.plan import CompileOptions, Plan
 from workbench.dialect.check import check_arguments
 from workbench.judge.worker.gates.parse import failed
 from workbench.judge.worker.judging import Built, Judging
@@ -21,7 +21,9 @@ def run(judging: Judging) -> Finding:
         finding = build(judging, plans, host=any(p.size in runnable for p in plans))
         if finding is not None:
             return finding
-    main = judging.built_for(judging.plans[judging.size.name])
+    main = judging.builds.get(judging.plans[judging.size.name].options)
+    if main is None:
+        return Finding("skipped", "The plan launches no kernel of its own.")
     kernels = main.kernels.values()
     warnings = [d for d in main.cuda.diagnostics if d.severity == "warning"]
     worst = max((k.registers for k in kernels), default=0)
@@ -55,9 +57,7 @@ def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
             return _arguments(judging, plans, known)
         wanted = dict.fromkeys([*known.kernels, *wanted])
     if not wanted:
-        return failed(
-            [Diagnostic("The plan launches no kernel of its own.", line=plans[0].line)], gate_hint="audit"
-        )
+        return None  # fills or library steps only, which the audit refuses or lists
     builds = judging.bench.build(
         judging.source,
         options,
