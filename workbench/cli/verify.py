@@ -15,7 +15,7 @@ import msgspec
 from workbench import __version__
 from workbench.cli.verify_table import Table, width
 from workbench.core.errors import JudgeError, UsageError
-from workbench.core.locate import LocatedTask, locate_task
+from workbench.core.locate import EVENT_LOG, LocatedTask, locate_session, locate_task
 from workbench.core.messages import GateTicked
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Target, Verdict, VerdictCandidate, VerdictTask, encode_verdict
@@ -109,18 +109,20 @@ def command(
 ) -> None:
     """A verdict for each CANDIDATE.cu, in one warm judge.
 
+    Without candidates, TASK is a session, whose accepted kernels are judged again in the present environment.
     TASK is a .py file, a folder, pkg.module:Class, or a shipped task's name. A candidate is a .cu file with a plan
     block, a .cu file beside its .plan.py, or a model's answer in a .md file.
 
     Exits with 0 when all pass, 1 when some fail, 2 for a wrong command line or an unreadable file, 3 when something
     could not be judged.
     """
-    if not candidates:
-        raise UsageError("No candidate is named.", do="Give at least one .cu file after the task.")
     if arch is not None and not _ARCH.fullmatch(arch):
         raise UsageError(f"{arch} is not an architecture.", do="Write it as sm_90a.")
-    located = locate_task(task)
-    files = [read_candidate(Path(path)) for path in candidates]
+    if candidates:
+        located = locate_task(task)
+        files = [read_candidate(Path(path)) for path in candidates]
+    else:
+        located, files = accepted_in(task)
     if target == "cuda":
         raise JudgeError(
             "The cuda target is not available here.", do="Use --target host, which needs no GPU."
@@ -152,6 +154,29 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
     """3 where something could not be judged, else 1 where something failed, else 0."""
     outcomes = {verdict.outcome for verdict in verdicts}
     return 3 if "error" in outcomes else 1 if "fail" in outcomes else 0
+
+
+def accepted_in(session: str) -> tuple[LocatedTask, list[CandidateFile]]:
+    """The task of a session and its accepted candidates.
+
+    Raises:
+        UsageError: `session` names none, or nothing in it was accepted.
+        SessionError: its log cannot be read.
+    """
+    from workbench.core.session import fold
+    from workbench.engine.store import read_log
+
+    try:
+        folder = locate_session(session)
+    except UsageError:
+        locate_task(session)  # a better sentence where it is no task either
+        raise UsageError("No candidate is named.", do="Give at least one .cu file after the task.") from None
+    state = fold(read_log(folder / EVENT_LOG).events)
+    accepted = [view for view in state.candidates.values() if view.mark == "accepted"]
+    if state.started is None or not accepted:
+        raise UsageError(f"Nothing is accepted in {session}.", do="Accept a candidate on the screen first.")
+    files = [read_candidate(folder / "candidates" / f"{view.id}.cu") for view in accepted]
+    return locate_task(state.started.task_path), files
 
 
 def read_candidate(path: Path) -> CandidateFile:
