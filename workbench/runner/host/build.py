@@ -1,0 +1,197 @@
+"""Compile a candidate's device code for the CPU: one shared object with an entry for each launched kernel."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.core.build import BuildFailure, HostBuild
+from workbench.core.errors import JudgeError
+from workbench.core.plan import CompileOptions, Diagnostic
+from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
+from workbench.runner.host.toolchain import Prepared, compiler_environment, prepare
+
+TIMEOUT_S = 30
+_ENTRIES = "workbench-entries"
+_NAME = re.compile(r"[A-Za-z_]\w*(::[A-Za-z_]\w*)*\s*(<[A-Za-z0-9_:<>, *&.+\-]*>)?")
+_DEFINE = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?")
+_DIAGNOSTIC = re.compile(
+    r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:(?P<column>\d+):)? (?P<kind>fatal error|error|warning|note): (?P<text>.*)$"
+)
+# Functions of the C library: an extern "C" kernel of such a name would be taken for it.
+_LIBRARY_NAMES = frozenset(
+    ["div", "ldiv", "lldiv", "index", "rindex", "remove", "rename", "select", "time", "read", "write", "open", "close", "signal", "abs", "labs", "rand", "random", "exp", "log", "pow", "sin", "cos", "tan", "sqrt", "floor", "ceil", "round", "gamma", "y0", "y1", "yn", "j0", "j1", "jn", "link", "sync", "swab", "sleep", "dup", "pipe", "memcpy", "memset", "memmove", "exit", "abort", "system", "bsearch", "qsort", "copysign", "fmax", "fmin", "fma"]
+)
+
+
+def compile_host(
+    device_text: str,
+    file_name: str,
+    options: CompileOptions,
+    kernels: Sequence[str],
+    workdir: str | Path,
+    *,
+    prepared: Prepared | None = None,
+    debug: bool = False,
+    timeout_s: float = TIMEOUT_S,
+) -> HostBuild | BuildFailure:
+    """Compile `device_text` (the plan blanked, so that lines are the file's own) with the system's C++ compiler.
+
+    Args:
+        file_name: the candidate's file name, as diagnostics print it.
+        options: defines; `fast_math` and `max_registers` change nothing here.
+        kernels: names as the plan launches them; each gets an exported entry.
+        workdir: a folder for the compiler's files; nothing outside of it is written.
+        prepared: from `toolchain.prepare`, made once; None: in `workdir`'s parent, at the first call (1.5 s).
+        debug: no optimisation of what a person wants to see; the same semantics.
+    """
+    started = time.monotonic()
+    folder = Path(workdir)
+    if prepared is None:
+        try:
+            prepared = prepare(folder.resolve().parent)
+        except JudgeError as error:
+            return BuildFailure(cause="missing", diagnostics=(Diagnostic(str(error)),))
+    version = prepared.toolchain.version
+
+    def failure(cause: str, *diagnostics: Diagnostic) -> BuildFailure:
+        return BuildFailure(
+            cause=cause,  # type: ignore[arg-type]
+            diagnostics=diagnostics,
+            version=version,
+            seconds=time.monotonic() - started,
+        )
+
+    for kernel in kernels:
+        if len(kernel) > 512 or not _NAME.fullmatch(kernel.strip()):
+            return failure(
+                "source",
+                Diagnostic(f'{kernel!r} is not a kernel\'s name; give an extern "C" name or name<arguments>'),
+            )
+    for name, value in options.defines:
+        if not _DEFINE.fullmatch(name) or "\n" in value or "\r" in value:
+            return failure("source", Diagnostic(f"the define {name!r} cannot be written as one line"))
+    needs_cuda = unsupported(device_text)
+    if needs_cuda:
+        return failure("unsupported", needs_cuda)
+    changed = rewrite(device_text)
+    (folder / "candidate.cpp").write_text(_assemble(changed, file_name, options, kernels))
+    command = [
+        prepared.toolchain.compiler,
+        *prepared.toolchain.flags,
+        "-include",
+        str(prepared.prelude),
+        "-fmax-errors=20" if prepared.toolchain.family == "gcc" else "-ferror-limit=20",
+        "-fdiagnostics-color=never",
+        *(
+            ["-fno-diagnostics-show-caret"]
+            if prepared.toolchain.family == "gcc"
+            else ["-fno-caret-diagnostics"]
+        ),
+        "-shared",
+        "-Wl,-Bsymbolic,-z,now,-z,noexecstack,--no-undefined",
+        "-o",
+        "candidate.so",
+        "candidate.cpp",
+        str(prepared.runtime),
+        "-lpthread",
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=compiler_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        return failure("timeout", Diagnostic(f"the host compiler was not done after {timeout_s:g} s"))
+    said = done.stderr[: 1 << 20].decode(errors="replace")
+    if done.returncode:
+        diagnostics = _diagnostics(said, file_name, changed, kernels)
+        cause = "memory" if "out of memory" in said or "cannot allocate" in said.lower() else "source"
+        if (
+            cause == "source"
+            and diagnostics
+            and all(_is_cuda_only(d) for d in diagnostics if d.severity == "error")
+        ):
+            first = next(d for d in diagnostics if d.severity == "error")
+            name = re.search(r"[‘'`]([^’']+)[’']", first.message)
+            what = name[1] if name else "this"
+            return failure(
+                "unsupported",
+                Diagnostic(f"{what} at line {first.line}; this needs cuda", first.line, first.column),
+            )
+        return failure(
+            cause, *(diagnostics or [Diagnostic(said.strip()[-2000:] or "the host compiler failed")])
+        )
+    return HostBuild(
+        library=(folder / "candidate.so").read_bytes(),
+        entries={kernel: f"wb_entry_{i}" for i, kernel in enumerate(kernels)},
+        diagnostics=(),
+        version=version,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _assemble(changed: Rewritten, file_name: str, options: CompileOptions, kernels: Sequence[str]) -> str:
+    quoted = file_name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    lines = [f"#define {kernel} wb_kernel_{kernel}" for kernel in kernels if kernel in _LIBRARY_NAMES]
+    lines += [f"#define {name} {value}" for name, value in options.defines]
+    lines += [f'#line 1 "{quoted}"', changed.text]
+    # A file that ends inside a comment or a conditional must not swallow the entries in silence: it fails to link.
+    lines += [f'#line 1 "{_ENTRIES}"']
+    for i, kernel in enumerate(kernels):
+        lines.append(
+            f'extern "C" __attribute__((visibility("default"))) void wb_entry_{i}(void **a) {{ wb::call(&{kernel}, a); }} '
+            f'extern "C" __attribute__((visibility("default"))) const uint32_t *wb_sizes_{i}() '
+            f"{{ return wb::Sizes<decltype(&{kernel})>::bytes; }}"
+        )
+    size = 232448 + 8192 if changed.dynamic_image else 0
+    if size:
+        lines.append(
+            f'extern "C" {{ __thread __attribute__((aligned(64))) char wb_dynamic_image[{size}] = {{}}; }}'
+        )
+    lines.append(f'extern "C" {{ uint32_t wb_dynamic_image_size = {size}; }}')
+    return "\n".join(lines) + "\n"
+
+
+def _diagnostics(said: str, file_name: str, changed: Rewritten, kernels: Sequence[str]) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    for row in said.splitlines():
+        match = _DIAGNOSTIC.match(row)
+        if not match:
+            undefined = re.search(r"undefined reference to [`'‘]([^'’]+)", row)
+            if undefined:
+                found.append(Diagnostic(f"{undefined[1]} is declared and never defined"))
+            continue
+        severity = {"warning": "warning", "note": "note"}.get(match["kind"], "error")
+        line, column = int(match["line"]), int(match["column"] or 0)
+        text = match["text"]
+        if match["file"] == _ENTRIES:
+            name = kernels[min(line, len(kernels)) - 1] if kernels else ""
+            found.append(
+                Diagnostic(
+                    f"the plan launches {name!r}, which does not name one kernel: {text}", severity=severity
+                )
+            )  # type: ignore[arg-type]
+        elif match["file"] == file_name:
+            found.append(Diagnostic(text, line, changed.column(line, column) if column else 0, severity))  # type: ignore[arg-type]
+        elif severity == "error":
+            found.append(Diagnostic(f"{text} (in {Path(match['file']).name}, line {line})"))
+    errors = [d for d in found if d.severity == "error"]
+    return found if errors else []
+
+
+def _is_cuda_only(diagnostic: Diagnostic) -> bool:
+    """An unknown name that looks like CUDA's own: the header is not complete, the candidate may well be right."""
+    match = re.search(
+        r"[‘'`]((?:__|cuda|nvcuda|cub|cg::|cooperative_groups)[\w:]*)[^’']*[’'].*(declared|not a member|does not name|undeclared)",
+        diagnostic.message,
+    )
+    return bool(match)

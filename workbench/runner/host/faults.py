@@ -1,0 +1,186 @@
+"""From a dead or failing runner's report to a fault that names kernel, block, thread, line and buffer."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from workbench.core.build import HostBuild
+from workbench.runner.host.messages import Report
+
+FaultKind = Literal["illegal access", "divergent barrier", "hang", "crash", "unsupported", "launch"]
+_KINDS: dict[int, FaultKind] = {
+    1: "illegal access",
+    2: "divergent barrier",
+    3: "crash",
+    4: "launch",
+    5: "unsupported",
+    6: "illegal access",
+}
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a call did not come to its end."""
+
+    kind: FaultKind
+    message: str
+    """One sentence: what happened, where."""
+    kernel: str = ""
+    block: tuple[int, int, int] | None = None
+    thread: tuple[int, int, int] | None = None
+    line: int = 0
+    """In the candidate's own file; 0 where unknown."""
+    buffer: str = ""
+    """Name of the buffer at or near the address, or "shared memory", "stack"."""
+    index: int | None = None
+    """Byte offset in that buffer: negative before it, at least its size behind it."""
+    access: Literal["read", "write", ""] = ""
+
+
+class CallReport(msgspec.Struct, frozen=True):
+    """How a call went. Of this only `fault` being None matters, and the arena's bytes."""
+
+    fault: Fault | None
+    seconds: float
+    """Measured by the client."""
+    launches: int
+    switches: int
+    """Between fibers, as the runner says."""
+    warnings: tuple[str, ...] = ()
+    """What the run does on the device, though CUDA's guide leaves it undefined."""
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A buffer as the runner has it."""
+
+    name: str
+    address: int
+    """Of its first byte."""
+    nbytes: int
+    low: int
+    """First address that is nearer to this buffer than to its neighbours."""
+    high: int
+    writable: bool
+
+
+def explain(
+    report: Report, kernel: str, placed: Sequence[Placed], build: HostBuild, exit_code: int | None
+) -> Fault:
+    """A fault from what the runner left; the report is hostile, so every field is only shown."""
+    kind = int(report.kind)
+    block = tuple(int(x) for x in report.block)
+    thread = tuple(int(x) for x in report.thread)
+    where = f"{kernel}, block {_point(block)}, thread {_point(thread)}"
+    if kind == 0 or kind not in _KINDS:
+        how = "ended" if exit_code is None else _how(exit_code)
+        return Fault("crash", f"the runner {how}" + (f" while {kernel} ran" if kernel else ""), kernel)
+    if kind != 1:
+        text = report.text.decode(errors="replace") or "no reason given"
+        line = max(0, min(int(report.line), 10**7))
+        at = f"{where}, line {line}" if line else where
+        return Fault(_KINDS[kind], f"{text} ({at})", kernel, block, thread, line)  # type: ignore[arg-type]
+    line = line_of(build.library, int(report.pc)) if report.pc else 0
+    at = f"{where}, line {line}" if line else where
+    number = int(report.signal)
+    if number not in (signal.SIGSEGV, signal.SIGBUS):
+        what = {
+            signal.SIGFPE: "integer division by zero (undefined on the device)",
+            signal.SIGILL: "an instruction that must not be reached",
+            signal.SIGABRT: "the code aborted",
+            signal.SIGTRAP: "a trap",
+        }.get(number, f"signal {number}")
+        return Fault("crash", f"{what} ({at})", kernel, block, thread, line)  # type: ignore[arg-type]
+    access: Literal["read", "write", ""] = (
+        "write" if report.access == 2 else "read" if report.access == 1 else ""
+    )
+    verb = {"write": "write to", "read": "read of"}.get(access, "access to")
+    address = int(report.address)
+    buffer, index = "", None
+    if report.place == 1:
+        buffer = "stack"
+        text = "a thread's stack overflowed (128 KiB on the host)"
+    elif report.place == 2:
+        buffer, index = "shared memory", int(report.offset)
+        text = f"{verb} dynamic shared memory at byte {index}, outside of it"
+    else:
+        near = next((p for p in placed if p.low <= address < p.high), None)
+        if near is None:
+            text = (
+                f"{verb} a null pointer"
+                if address < 4096
+                else f"{verb} address 0x{address:x}, which is in no buffer"
+            )
+        else:
+            buffer, index = near.name, address - near.address
+            if 0 <= index < near.nbytes:
+                text = (
+                    f"{verb} {buffer} at byte {index}: it is read-only"
+                    if not near.writable
+                    else f"{verb} {buffer} at byte {index}"
+                )
+            elif index < 0:
+                text = f"{verb} {buffer} at byte {index}, before its start"
+            else:
+                text = f"{verb} {buffer} at byte {index}, past its {near.nbytes} bytes"
+    return Fault("illegal access", f"{text} ({at})", kernel, block, thread, line, buffer, index, access)  # type: ignore[arg-type]
+
+
+def _point(p: Sequence[int]) -> str:
+    return "(" + ", ".join(map(str, p)) + ")"
+
+
+def _how(exit_code: int) -> str:
+    if exit_code < 0:
+        try:
+            return f"was ended by {signal.Signals(-exit_code).name}"
+        except ValueError:
+            return f"was ended by signal {-exit_code}"
+    return f"ended itself with exit code {exit_code}"
+
+
+def warnings_of(report: Report) -> tuple[str, ...]:
+    """The report's warnings, in words."""
+    bits, line = int(report.warnings), int(report.warning_line)
+    found = []
+    if bits & 1:
+        found.append(
+            f"threads returned while others of their block went on to __syncthreads() (line {line}): works from Volta on, "
+            "but CUDA's guide wants every thread at every barrier"
+        )
+    if bits & 2:
+        found.append(f"__syncthreads() in different lines met each other (line {line})")
+    return tuple(found)
+
+
+def line_of(library: bytes, pc: int) -> int:
+    """The line of the candidate's file at `pc` (relative to the load address); 0 where it is not known."""
+    import io
+
+    from elftools.elf.elffile import ELFFile  # only when something went wrong: 0.1 s
+
+    try:
+        dwarf = ELFFile(io.BytesIO(library)).get_dwarf_info()  # type: ignore[no-untyped-call]
+        for unit in dwarf.iter_CUs():
+            program = dwarf.line_program_for_CU(unit)
+            if program is None:
+                continue
+            files = program["file_entry"]
+            version = program["version"]
+            previous = None
+            for entry in program.get_entries():
+                state = entry.state
+                if state is None:
+                    continue
+                if previous is not None and previous.address <= pc < state.address:
+                    index = previous.file - (1 if version < 5 else 0)
+                    name = files[index].name if 0 <= index < len(files) else b""
+                    name = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+                    if not name.endswith((".h", ".hpp")) and not name.startswith("workbench-"):
+                        return int(previous.line)
+                previous = None if state.end_sequence else state
+        return 0
+    except Exception:  # a hostile or odd object file: no line is an answer too
+        return 0

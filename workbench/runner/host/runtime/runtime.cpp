@@ -1,0 +1,6 @@
+// All of the runtime as one translation unit: it is linked into every candidate's library, ready compiled.
+#include "memory.cpp"
+#include "warp.cpp"
+#include "scheduler.cpp"
+#include "faults.cpp"
+#include "launch.cpp"

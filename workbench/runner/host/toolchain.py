@@ -1,0 +1,202 @@
+"""The system's C++ compiler, and what is compiled once for it: the prelude as a precompiled header, and the runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from workbench.core.errors import JudgeError
+from workbench.runner.compiler.headers import OWN, find_headers
+
+HERE = Path(__file__).parent
+INCLUDE = HERE / "include"
+RUNTIME = HERE / "runtime"
+PRELUDE = "workbench_host.h"
+_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A C++ compiler that was found and asked."""
+
+    compiler: str
+    """Absolute path."""
+    family: str
+    """"gcc" or "clang"."""
+    version: str
+    """"g++ 12.2.0"."""
+    headers: tuple[str, ...]
+    """Folders with NVIDIA's headers."""
+    machine: tuple[str, ...]
+    """Flags that choose the instruction set."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What every compilation shares; a precompiled header only fits the very same ones."""
+        shared = ["-std=gnu++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-ftls-model=initial-exec", "-fno-strict-aliasing", "-fwrapv", "-fno-delete-null-pointer-checks", "-fno-math-errno", "-ffp-contract=fast", "-fno-exceptions", "-fno-plt", "-w"]
+        folders = [f"-I{INCLUDE}"]
+        for folder in self.headers:
+            folders += ["-isystem", folder]
+        return (*shared, *self.machine, *folders)
+
+    @property
+    def key(self) -> str:
+        """Changes with everything that the prepared files depend on."""
+        digest = hashlib.sha256()
+        for part in (self.compiler, self.version, *self.flags, platform.machine(), *_stamps(self)):
+            digest.update(part.encode() + b"\0")
+        for folder in (INCLUDE, RUNTIME):
+            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        return digest.hexdigest()[:24]
+
+
+def _stamps(toolchain: Toolchain) -> tuple[str, ...]:
+    """When the headers that the precompiled header reads, and the compiler itself, were last changed."""
+    files = [Path(toolchain.compiler)]
+    files += [
+        Path(f, n)
+        for f in toolchain.headers
+        for n in ("cuda_fp16.h", "cuda_bf16.h", "cuda_fp8.h", "vector_types.h")
+    ]
+    return tuple(f"{p}:{p.stat().st_mtime_ns}" for p in files if p.exists())
+
+
+def _ask(path: str) -> Toolchain | None:
+    try:
+        said = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    family = "clang" if "clang" in said else "gcc"
+    words = said.splitlines()[0].split() if said else []
+    number = next((w for w in reversed(words) if w[:1].isdigit()), "")
+    headers = tuple(f for f in find_headers().folders if f != str(OWN))
+    return Toolchain(
+        str(Path(path)),
+        family,
+        f"{'clang++' if family == 'clang' else 'g++'} {number}",
+        headers,
+        _instruction_set(),
+    )
+
+
+def _instruction_set() -> tuple[str, ...]:
+    """x86-64-v3 where the processor has it (fused multiply-add as on the device), else the base."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return ()
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ()
+    line = next((row for row in flags.splitlines() if row.startswith("flags")), "")
+    needed = {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
+    return ("-march=x86-64-v3",) if needed <= set(line.split()) else ()
+
+
+@cache
+def _find(named: str | None) -> Toolchain | None:
+    for name in [named] if named else ["g++", "clang++", "c++"]:
+        path = shutil.which(name) if name else None
+        found = _ask(os.path.realpath(path) if name == "c++" and path else path) if path else None
+        if found:
+            return found
+    return None
+
+
+def find_toolchain(compiler: str | None = None) -> Toolchain | None:
+    """The compiler that is named (or $CXX, g++, clang++, c++ in this order); None where there is none."""
+    return _find(compiler or os.environ.get("CXX") or None)
+
+
+def readable_paths() -> tuple[str, ...]:
+    """Folders that compiling for the host reads, for the sandbox of the process that does it."""
+    toolchain = find_toolchain()
+    return (str(HERE), *(toolchain.headers if toolchain else ()))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A folder with the prelude precompiled and the runtime compiled."""
+
+    toolchain: Toolchain
+    folder: Path
+
+    @property
+    def prelude(self) -> Path:
+        return self.folder / PRELUDE
+
+    @property
+    def runtime(self) -> Path:
+        return self.folder / "runtime.o"
+
+
+def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
+    """Compile the prelude and the runtime into a subfolder of `folder`, once (1.5 s; nothing where it is there).
+
+    Raises:
+        JudgeError: no compiler, no CUDA headers, or they do not work together.
+    """
+    toolchain = toolchain or find_toolchain()
+    if toolchain is None:
+        raise JudgeError(
+            "There is no C++ compiler for the host target.", do="Install g++ or clang++, or set CXX."
+        )
+    if not toolchain.headers:
+        raise JudgeError(
+            "The CUDA headers are missing.", do="pip install nvidia-cuda-runtime nvidia-cuda-crt"
+        )
+    target = folder / f"host-{toolchain.key}"
+    if (target / "complete").exists():
+        return Prepared(toolchain, target)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="host-") as name:
+        scratch = Path(name)
+        shutil.copy(INCLUDE / PRELUDE, scratch / PRELUDE)
+        suffix = "pch" if toolchain.family == "clang" else "gch"
+        _compile(toolchain, scratch, ["-x", "c++-header", PRELUDE, "-o", f"{PRELUDE}.{suffix}"])
+        # The runtime's own speed matters more than how long it takes to compile.
+        _compile(toolchain, scratch, ["-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"])
+        (scratch / "complete").touch()
+        scratch.chmod(0o755)
+        try:
+            scratch.rename(target)
+            scratch.mkdir()  # for TemporaryDirectory to remove
+        except OSError:
+            if not (target / "complete").exists():
+                raise
+    return Prepared(toolchain, target)
+
+
+def _compile(toolchain: Toolchain, folder: Path, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [toolchain.compiler, *toolchain.flags, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        env=compiler_environment(folder),
+    )
+    if done.returncode:
+        raise JudgeError(
+            f"{toolchain.version} cannot compile the host target's own headers: {done.stderr.strip()[:2000]}",
+            do="Install another compiler, or set CXX.",
+        )
+
+
+def compiler_environment(folder: Path) -> dict[str, str]:
+    """No locale (diagnostics are parsed), no user settings that change what is compiled; temporary files in `folder`."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C",
+        "TMPDIR": str(folder),
+        "HOME": str(folder),
+    }
