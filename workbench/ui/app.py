@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 
 FRAME_S = 0.05
 """At most twenty pictures a second."""
+MODULE_CHARACTERS = 200_000
 TOAST_S = 5.0
+ONCE_S = 2.0
+"""The same words are not said twice within so many seconds."""
 STAYS_S = 7 * 86400.0
 """Errors stay until they are dismissed."""
 
@@ -53,6 +56,11 @@ class WorkbenchApp(App[None]):
     TITLE = "workbench"
     ENABLE_COMMAND_PALETTE = True
     CSS = """
+    * {
+        scrollbar-color: $foreground 18%; scrollbar-color-hover: $primary 60%; scrollbar-color-active: $primary;
+        scrollbar-background: $surface; scrollbar-background-hover: $surface; scrollbar-background-active: $surface;
+        scrollbar-corner-color: $surface;
+    }
     ToastRack { dock: top; align: right top; margin-top: 1; }
     Toast { width: 64; max-width: 90%; }
     """
@@ -91,6 +99,7 @@ class WorkbenchApp(App[None]):
         self._drawn_at = 0.0
         self._draw_waits = False
         self._lost = ""
+        self._told = ("", 0.0)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of marks and code under themes that are not ours."""
@@ -112,7 +121,7 @@ class WorkbenchApp(App[None]):
             from workbench.ui.screens.picker import PickerScreen
 
             return PickerScreen()
-        return self._make_bench(self._located.name)
+        return self._make_bench(self._located.name, module_text(self._located.path))
 
     def on_mount(self) -> None:
         """Attach, once there is something to attach to."""
@@ -121,23 +130,24 @@ class WorkbenchApp(App[None]):
 
     def open_task(self, task: LocatedTask) -> None:
         """A person picked a task."""
-        self._show_bench(task.name, lambda: self._opener.open(task.path))
+        self._located = task
+        self._show_bench(task.name, lambda: self._opener.open(task.path), module_text(task.path))
 
     def open_session(self, session: str, name: str) -> None:
         """A person picked a session."""
         self._show_bench(name, lambda: self._opener.reopen(session))
 
-    def _show_bench(self, name: str, start: Callable[[], Opening]) -> None:
+    def _show_bench(self, name: str, start: Callable[[], Opening], text: str = "") -> None:
         try:
             opening = start()
         except WorkbenchError as error:
             self.tell(str(error), "error")
             return
-        self.switch_screen(self._make_bench(name))
+        self.switch_screen(self._make_bench(name, text))
         self._follow(opening)
 
-    def _make_bench(self, name: str) -> BenchScreen:
-        self._bench = BenchScreen(View(task_name=name, target=""), self._documents)
+    def _make_bench(self, name: str, text: str = "") -> BenchScreen:
+        self._bench = BenchScreen(View(task_name=name, target="", module_text=text), self._documents)
         return self._bench
 
     # --- the session
@@ -200,6 +210,7 @@ class WorkbenchApp(App[None]):
                 link="lost" if self._lost else "live",
                 link_reason=self._lost,
                 session=link.session,
+                module_text=self._bench.view.module_text,
                 changed=changed,
             )
         self._bench.show(view)
@@ -224,12 +235,10 @@ class WorkbenchApp(App[None]):
 
     @work(group="requests")
     async def _send(self, request: ToEngine) -> None:
-        answer = await self._request(request)
-        if answer is not None and answer.ok and not answer.message and isinstance(request, MarkCandidate):
-            self.tell(_marked(request))
+        await self._request(request, _marked(request) if isinstance(request, MarkCandidate) else "")
 
-    async def _request(self, request: ToEngine) -> Answer | None:
-        """Send, and show what the engine says; None where it is gone."""
+    async def _request(self, request: ToEngine, done: str = "") -> Answer | None:
+        """Send, and show what the engine says, after the words `done` where it agreed; None where it is gone."""
         if self._link is None or self._lost:
             self.tell("The engine is not there; press r once it can be started.", "error")
             return None
@@ -238,9 +247,12 @@ class WorkbenchApp(App[None]):
         except SessionError as error:
             self.tell(str(error), "error")
             return None
-        if answer.message:
-            self.tell(answer.message, "information" if answer.ok else "error")
+        self._tell_answer(answer, done)
         return answer
+
+    def _tell_answer(self, answer: Answer, done: str = "") -> None:
+        if words := f"{done if answer.ok else ''} {answer.message}".strip():
+            self.tell(words, "information" if answer.ok else "error")
 
     @on(intents.OpenFile)
     def _open_file(self, event: intents.OpenFile) -> None:
@@ -262,8 +274,7 @@ class WorkbenchApp(App[None]):
         except SessionError as error:
             self.tell(str(error), "error")
             return None
-        if answer.message:
-            self.tell(answer.message, "information" if answer.ok else "error")
+        self._tell_answer(answer)
         return answer
 
     @on(intents.Edit)
@@ -362,6 +373,10 @@ class WorkbenchApp(App[None]):
 
     def tell(self, text: str, level: str = "information") -> None:
         """A toast; an error stays until it is dismissed."""
+        now = time.monotonic()
+        if text == self._told[0] and now - self._told[1] < ONCE_S:
+            return  # an answer and an event may say the same
+        self._told = (text, now)
         severity = level if level in ("warning", "error") else "information"
         timeout = STAYS_S if severity == "error" else TOAST_S
         self.notify(clean(text), severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
@@ -388,6 +403,15 @@ class WorkbenchApp(App[None]):
             except SessionError:
                 pass  # it is gone already, which is what was asked for
         self.exit()
+
+
+def module_text(path: str) -> str:
+    """The task file's text, to read while the judge loads it; "" for a folder or a class. Nothing is executed."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(MODULE_CHARACTERS)
+    except OSError:
+        return ""
 
 
 def _marked(request: MarkCandidate) -> str:

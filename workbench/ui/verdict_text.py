@@ -33,12 +33,12 @@ def gate_lines(
         symbol, style = words.GATES[gate.status]
         muted = gate.status == "skipped"
         took = seconds(gate.seconds) if gate.seconds and not muted else ""
-        parts += [(f"{symbol} ", style), (fit(gate.name, 13), "$text-muted" if muted else "bold")]
+        parts += [(f"{symbol} ", style), (fit(gate.name, 14), "$text-muted" if muted else "bold")]
         parts += [(fit_right(took, 7) + "  ", "$text-muted")]
         reason = one_line(gate.reason)
         parts += [
             (
-                fit(reason, max(0, width - 24)).rstrip(),
+                fit(reason, max(0, width - 25)).rstrip(),
                 style if gate.status in ("fail", "warn") else "$text-muted",
             )
         ]
@@ -47,7 +47,7 @@ def gate_lines(
         if name in done:
             continue
         if name == running:
-            parts += [(f"{spinner} ", "$text-accent"), (fit(name, 13), "bold $text-accent"), "\n"]
+            parts += [(f"{spinner} ", "$text-accent"), (fit(name, 14), "bold $text-accent"), "\n"]
         elif live:
             parts += [(f"· {name}\n", "$text-disabled")]
     return parts

@@ -31,6 +31,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     arch: str = ""
     revision: int = 0
     task: TaskInfo | None = None
+    module_text: str = ""
+    """The task file's text as the screen read it, until the judge has loaded the task."""
     task_error: str | None = None
     functional: FunctionalForm | None = None
     candidates: Mapping[CandidateId, CandidateView] = _EMPTY
@@ -46,6 +48,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """Why the link was lost."""
     session: str = ""
     """The session's folder, absolute; "" until attached."""
+
+    @property
+    def judge_trouble(self) -> str:
+        """Why the judge does not run; "" while it runs or starts in the ordinary way."""
+        return self.progress.activity if self.progress.judge in ("restarting", "stopped") else ""
 
     @property
     def busy(self) -> bool:
@@ -68,6 +75,7 @@ def take_picture(
     task_name: str,
     link: Link,
     link_reason: str = "",
+    module_text: str = "",
     session: str = "",
     changed: frozenset[CandidateId] = frozenset(),
 ) -> View:
@@ -79,6 +87,7 @@ def take_picture(
         arch=started.arch if started else "",
         revision=state.revision,
         task=state.task,
+        module_text=module_text,
         task_error=state.task_error,
         functional=state.functional,
         candidates=MappingProxyType(dict(state.candidates)),

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, Static
@@ -145,6 +144,9 @@ class BenchScreen(Screen[None]):
         self._documents = documents
         self._touched = False
         """A person chose a candidate; from then on the cursor is theirs."""
+        self._composed = False
+        self._news: frozenset[CandidateId] = frozenset()
+        """Candidates that changed before there was a widget to draw them."""
         self._frame = 0
         self._spinner: Timer | None = None
         self._detail_of: tuple[object, ...] = ()
@@ -173,6 +175,7 @@ class BenchScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """The population has the keys; timers run only while something moves."""
+        self._composed = True
         self.add_class("show-verdict")
         self._spinner = self.set_interval(SPIN_S, self._spin)
         self.set_interval(AGE_S, self.query_one(Population).refresh)
@@ -184,14 +187,16 @@ class BenchScreen(Screen[None]):
     def show(self, view: View) -> None:
         """Draw another moment, all widgets in one batch."""
         self.view = view
-        try:
-            population = self.query_one(Population)
-        except NoMatches:
-            return  # not composed yet: `on_mount` shows it
+        if not self._composed:
+            # An engine that runs already answers before the widgets are there; nothing of its news is lost by waiting.
+            self._news |= view.changed
+            return
+        population = self.query_one(Population)
         with self.app.batch_update():
             self.query_one(TaskHeader).show(view)
             self.query_one(SourcePane).show(view)
-            population.show(view.candidates, view.changed, view.target)
+            population.show(view.candidates, view.changed | self._news, view.target)
+            self._news = frozenset()
             self._choose_for(population)
             self._show_banner()
             self._show_chosen()
@@ -232,6 +237,8 @@ class BenchScreen(Screen[None]):
         elif view.task_error:
             text = f"The task cannot be loaded: {one_line(view.task_error)}"
             text += " The last good revision stays shown." if view.task else ""
+        elif view.judge_trouble:
+            text = one_line(view.judge_trouble)
         else:
             text = ""
         banner.display = bool(text)
@@ -328,13 +335,23 @@ class BenchScreen(Screen[None]):
         self.post_message(intents.Ask(request))
 
     def _mark(self, mark: Mark | None, reason: str = "", *, of: CandidateView | None = None) -> None:
-        chosen = of or self._with_chosen()
+        chosen = of or self.chosen
         if chosen is not None:
             self._ask(MarkCandidate(candidate=chosen.id, mark=mark, reason=reason))
 
     def action_accept(self) -> None:
-        """Accept the chosen candidate."""
-        self._mark("accepted")
+        """Accept the chosen candidate; one that has not passed, only after a question."""
+        chosen = self._with_chosen()
+        if chosen is None or chosen.state == "passed":
+            self._mark("accepted", of=chosen)
+            return
+
+        def answered(key: str | None) -> None:
+            if key == "y":
+                self._mark("accepted", of=chosen)
+
+        said = f"{chosen.id} has not passed: it is {chosen.state}. Accept it all the same?"
+        self.app.push_screen(Question("Accept", said, {"y": "accepts it"}), answered)
 
     def action_accept_why(self) -> None:
         """Accept it with a reason."""
@@ -361,7 +378,8 @@ class BenchScreen(Screen[None]):
 
     def action_shelve(self) -> None:
         """Put it aside."""
-        self._mark("shelved")
+        if self._with_chosen() is not None:
+            self._mark("shelved")
 
     def action_unmark(self) -> None:
         """Take the mark back."""

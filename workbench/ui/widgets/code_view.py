@@ -37,7 +37,7 @@ class CodeView(ScrollView, can_focus=True):
     CodeView {
         background: $surface;
         color: $foreground;
-        scrollbar-size: 1 1;
+        scrollbar-size: 0 1;
         scrollbar-gutter: auto;
         & .code--gutter { color: $foreground 32%; }
         & .code--comment { color: $code-comment; text-style: italic; }

@@ -90,6 +90,8 @@ class TaskHeader(Widget):
         if view.link == "connecting":
             return Content.styled(f"{self._spinner()} the engine starts", "$text-accent")
         progress = view.progress
+        if view.judge_trouble:
+            return Content.styled(f"! {_JUDGE_WORDS[progress.judge]}", "bold $text-warning")
         if progress.judging:
             gate = f": {progress.gate}" if progress.gate else ""
             return Content.styled(f"{self._spinner()} judging {progress.judging}{gate}", "$text-accent")

@@ -48,7 +48,8 @@ class SourcePane(Vertical):
     def show(self, view: View) -> None:
         """Draw the task of this moment; work that would not change the picture is skipped."""
         self._view = view
-        key = (self._tab, view.task.source if view.task else None, view.functional, view.task_error)
+        module = view.task.source if view.task else view.module_text
+        key = (self._tab, module, view.functional, view.task_error)
         if key == self._shown:
             return
         keep = bool(self._shown) and self._shown[0] == self._tab
@@ -58,10 +59,9 @@ class SourcePane(Vertical):
 
     def _rows(self, view: View) -> tuple[Row, ...]:
         if self._tab == "module":
-            if view.task is None:
-                return _words(view.task_error or "The judge reads the task…")
             # A broken save does not take the last good revision from the screen; the banner says what is wrong.
-            return file_rows(python_lines(view.task.source))
+            source = view.task.source if view.task else view.module_text
+            return file_rows(python_lines(source)) if source else _words("The judge reads the task…")
         form = view.functional
         if form is None:
             return _words(
@@ -75,10 +75,9 @@ class SourcePane(Vertical):
 
     def _about(self, view: View) -> str:
         if self._tab == "functional" and view.functional is not None and view.functional.source is not None:
-            words = "agrees with the module" if view.functional.validated else "not validated"
-            return f"✓ {words}" if view.functional.validated else f"! {words}"
+            return "✓ agrees with the module" if view.functional.validated else "! not validated"
         if view.task is None or not view.task.sizes:
-            return ""
+            return "as it is on disk" if view.module_text else ""
         size = view.task.sizes[0]
         values = ", ".join(f"{name}={value}" for name, value in list(size.values.items())[:3])
         return one_line(f"judged at {size.name}" + (f" ({values})" if values else ""))
