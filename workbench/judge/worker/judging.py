@@ -260,7 +260,9 @@ class Judging:
 def gate_of(fault: Fault, during: str, read_only: set[str]) -> str:
     """The gate that a fault belongs to: the one that ran, unless the fault itself names its cause."""
     if fault.kind == "illegal access":
-        if fault.access == "write" and fault.buffer in read_only and "outside" not in fault.message:
+        if fault.buffer == "stack":
+            return during  # recursion or large arrays, not an index
+        if fault.access == "write" and fault.buffer in read_only and "read-only" in fault.message:
             return "inputs_intact"
         return "bounds"
     if fault.kind == "divergent barrier":

@@ -46,7 +46,8 @@ class Run:
     changed: list[str]
     """Names of inputs and parameters that are not what they were, though they may not change."""
     seconds: float
-    seed: int
+    warnings: tuple[str, ...] = ()
+    """What the run did that CUDA's guide leaves undefined."""
 
 
 @dataclass
@@ -74,14 +75,13 @@ class Stage:
 
         Args:
             complement: poison that differs in every byte from that of the same case and salt without it.
-            salt: tells runs on the same case apart (canaries, poison).
+            salt: another one gives other poison. Canaries are new in every run.
 
         Raises:
             Faulted: the runner stopped it (illegal access, divergent barrier, hang, crash).
         """
         layout = self.layout
-        # Canaries are the same for the same run again, and others in every other run.
-        arena = self._arena(placement, (case.seed + 2 * salt + complement) % 2**63)
+        arena = self._arena(placement, case.seed)
         rng = np.random.default_rng([case.seed, salt])
         before: dict[int, Bytes] = {}
         for number, spec in enumerate(layout.specs):
@@ -120,7 +120,7 @@ class Stage:
             list(arena.damaged()),
             changed,
             report.seconds,
-            case.seed,
+            report.warnings,
         )
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class Stage:
             arena = Arena(self.layout.specs, placement=placement, seed=seed)
             self._arenas[placement] = arena
         else:
-            arena.reset_canaries(seed)
+            arena.reset_canaries()
         return arena
 
 

@@ -24,6 +24,9 @@ def run(judging: Judging) -> Finding:
             "Atomic additions of floats: the order, and with it the last digits, differ from run to run.",
             {"kernels": list(judging.float_atomics)},
         )
+    warned = tuple(dict.fromkeys(w for run in judging.runs for w in run.warnings))
+    if changed is None and warned:
+        return Finding("warn", f"{warned[0][:1].upper()}{warned[0][1:]}.", {"warnings": list(warned)})
     if changed is None:
         return Finding("pass", "Repeated runs agree bit for bit.")
     name, index = changed
