@@ -12,11 +12,13 @@ import gc
 import os
 import resource
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from workbench.core.build import BuildFailure, HostBuild
+from workbench.core.errors import JudgeError
 from workbench.core.plan import Diagnostic
 from workbench.core.wire import MAX_FRAME_BYTES, FrameError, read_frame, write_frame
 from workbench.runner.compiler.children import Child, fork, gather
@@ -31,8 +33,11 @@ from workbench.runner.compiler.messages import (
     HostAnswer,
 )
 from workbench.runner.compiler.precompiled import Precompiled
+from workbench.runner.host.build import compile_host
+from workbench.runner.host.toolchain import Prepared, find_toolchain, prepare, readable_paths
 from workbench.sandbox import Policy, confine, spawn_guard
 
+NOBODY = 65534
 MEMORY_BYTES = 4 << 30
 FILE_BYTES = 1 << 30
 """A precompiled header with all of CUB, libcu++ and cooperative groups takes 420 MB."""
@@ -52,15 +57,16 @@ TOOLS = (
 class Process:
     """What the process holds between builds."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, prepared: Path) -> None:
         self.work = work
         self.headers: Headers = find_headers()
         self.versions: dict[str, str] = {}
         self.absent: dict[str, str] = {}
         self.nvrtc: Any = None
-        self.host: Any = None
+        self.host: Prepared | None = None
+        self.host_key = ""
         self._load_nvrtc()
-        self._load_host()
+        self._load_host(prepared)
         self.precompiled = Precompiled(work / "pch", self.headers)
 
     def _load_nvrtc(self) -> None:
@@ -74,20 +80,33 @@ class Process:
                 f"NVRTC is not here ({error}). Install nvidia-cuda-nvrtc, or run on Linux where its wheel exists."
             )
 
-    def _load_host(self) -> None:
+    def _load_host(self, prepared: Path) -> None:
+        """Find the C++ compiler and precompile the host target's own headers, once for all processes."""
+        toolchain = find_toolchain()
+        if toolchain is None:
+            self.absent["host"] = (
+                "There is no C++ compiler for the host target. Install g++ or clang++, or set CXX."
+            )
+            return
         try:
-            from workbench.runner.host import build
-
-            self.host = build
-            self.versions.update(host_version(build))
-        except ImportError as error:
-            self.absent["host"] = f"The host target is not here ({error})."
-        if "host" not in self.versions and "host" not in self.absent:
-            self.absent["host"] = "There is no C++ compiler. Install g++ or clang++ (or set CXX)."
+            found = prepare(prepared, toolchain)
+        except (JudgeError, OSError, subprocess.SubprocessError) as error:
+            self.absent["host"] = str(error)
+            return
+        if os.geteuid() == 0 and not others_can_read(str(found.folder)):
+            # Below a private folder: the user that this process becomes gets a copy that he cannot change.
+            copy = self.work / found.folder.name
+            shutil.copytree(found.folder, copy)
+            found = Prepared(found.toolchain, copy)
+        self.host = found
+        self.host_key = toolchain.key
+        self.versions["host"] = toolchain.version
 
     def policy(self) -> Policy:
         """Headers, system libraries and the toolchain to read; the work folder to write; nothing else."""
-        readable = [*SYSTEM, *self.headers.folders, "/dev/urandom", "/etc/ld.so.cache"]
+        readable = [*SYSTEM, *self.headers.folders, *readable_paths(), "/dev/urandom", "/etc/ld.so.cache"]
+        if self.host is not None:
+            readable.append(str(self.host.folder))
         tools = [*TOOLS, *toolchain_folders()]
         return Policy(
             read=tuple(readable),
@@ -98,7 +117,9 @@ class Process:
             file_bytes=FILE_BYTES,
             open_files=256,
             # A Python, or headers, below a private folder cannot be read as another user.
-            unprivileged=all(others_can_read(p) for p in (*self.headers.folders, sys.prefix)),
+            unprivileged=all(
+                others_can_read(p) for p in (*self.headers.folders, *readable_paths(), sys.prefix)
+            ),
         )
 
     def build(self, request: BuildRequest) -> BuildAnswer:
@@ -137,20 +158,19 @@ class Process:
         if self.host is None:
             failure = BuildFailure(cause="missing", diagnostics=(Diagnostic(self.absent["host"]),))
             return HostAnswer(failure=failure)
-        os.chdir(folder)
-        result = self.host.compile_host(request.device, FILE_NAME, request.options, request.kernels, folder)
+        result = compile_host(
+            request.device,
+            FILE_NAME,
+            request.options,
+            request.kernels,
+            folder,
+            prepared=self.host,
+            debug=request.debug,
+            timeout_s=request.timeout_s,
+        )
         if isinstance(result, HostBuild):
             return HostAnswer(build=result)
         return HostAnswer(failure=result)
-
-
-def host_version(build: Any) -> dict[str, str]:
-    """The version of the host compiler, as `runner.host.build` names it."""
-    with contextlib.suppress(Exception):
-        toolchain = build.find_toolchain()
-        if toolchain is not None:
-            return {"host": toolchain.version}
-    return {}
 
 
 def toolchain_folders() -> list[str]:
@@ -176,7 +196,7 @@ def others_can_read(path: str) -> bool:
 
 def main() -> None:
     """Serve builds until the client closes the pipe."""
-    parent, work = int(sys.argv[1]), Path(sys.argv[2])
+    parent, work, prepared = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
     spawn_guard(parent)
     # The streams are moved away, so that nothing else can write into the protocol.
     commands, answers = os.dup(0), os.dup(1)
@@ -187,10 +207,10 @@ def main() -> None:
         os.nice(5)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        process = Process(work)
+        process = Process(work, prepared)
         os.environ.update(TMPDIR=str(work), HOME=str(work), LC_ALL="C")
         if os.geteuid() == 0:
-            os.chown(work, 65534, 65534)
+            os.chown(work, NOBODY, NOBODY)
         evidence = confine(process.policy())
         process.precompiled.folder.mkdir(mode=0o700)
     except Exception as error:
@@ -200,6 +220,7 @@ def main() -> None:
         answers,
         Hello(
             versions=process.versions,
+            host_key=process.host_key,
             absent=process.absent,
             means=evidence.means,
             missing=evidence.missing,

@@ -91,7 +91,7 @@ class BuildCache:
     def prune(self) -> None:
         """Remove the builds used longest ago until the folder is within its size."""
         entries: list[tuple[float, int, Path]] = []
-        for path in self.folder.glob("*/*"):
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
             with contextlib.suppress(OSError):
                 status = path.stat()
                 entries.append((status.st_mtime, status.st_size, path))

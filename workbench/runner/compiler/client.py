@@ -205,7 +205,9 @@ class Compiler:
 
     def _spawn(self) -> None:
         self._work = Path(tempfile.mkdtemp(prefix="workbench-compiler-"))
-        command = [sys.executable, "-P", "-m", "workbench.runner.compiler", str(os.getpid()), str(self._work)]
+        prepared = self._cache.folder / "prepared"
+        command = [sys.executable, "-P", "-m", "workbench.runner.compiler"]
+        command += [str(os.getpid()), str(self._work), str(prepared)]
         kept = (
             "PATH",
             "HOME",
@@ -377,7 +379,9 @@ class Compiler:
                 "cuda", *common, arch, hello.versions["nvrtc"], cuda_parts(), headers.folders[1:]
             )
         if host and "host" in hello.versions:
-            keys["host"] = BuildCache.key("host", *common, hello.versions["host"], host_parts())
+            keys["host"] = BuildCache.key(
+                "host", *common, hello.versions["host"], hello.host_key, host_parts()
+            )
         return keys
 
     def _remember(self, key: str | None, result: CudaBuild | HostBuild | BuildFailure) -> None:

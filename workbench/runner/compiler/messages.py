@@ -20,6 +20,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 
     versions: dict[str, str]
     """"nvrtc": "NVRTC 13.5", "host": "g++ 12.2.0"; a part that is missing is not named."""
+    host_key: str = ""
+    """Changes with everything that the host compiler's prepared headers depend on."""
     absent: dict[str, str]
     """Part to the sentence that says what is missing and what to install."""
     means: tuple[str, ...]
