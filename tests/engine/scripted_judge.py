@@ -2,7 +2,7 @@
 
 The real judge cannot be made to die, hang or lie on demand, and the engine must hold up under all of it. Words in a
 candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores the cancel), SLOW (0.5 s), FAILS,
-KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads).
+KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), SHIPPED (its signature is softmax's).
 Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
 """
 
@@ -89,10 +89,8 @@ def load(message: LoadTask) -> TaskReady | TaskFailed:
     if "ENDLESS" in text:
         time.sleep(600)
     x = contiguous((64, 512), "float32")
-    parameters = [Parameter("x", "x", "input", x)]
-    if "weight" in text:
-        parameters.append(Parameter("weight", "weight", "parameter", contiguous((512,), "float32")))
-        parameters.append(Parameter("eps", "eps", "attribute", None, 1e-6))
+    name = "x" if "SHIPPED" in text else "unlike_any_shipped"
+    parameters = [Parameter(name, name, "input", x)]
     info = TaskInfo(
         name=Path(message.path).stem,
         path=message.path,

@@ -78,7 +78,7 @@ async def read_frame_async(reader: asyncio.StreamReader, type_: Any, *, limit: i
 def _decode(body: bytes, type_: Any) -> Any:
     try:
         return msgspec.msgpack.decode(body, type=type_)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise FrameError(f"not a message of this protocol: {error}") from None
 
 

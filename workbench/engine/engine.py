@@ -157,7 +157,7 @@ class Engine:
         self._proposed_for = task.sizes
         limits = limits_for(self._arch or "sm_90a")
         proposer = ShippedKernels(lambda info: fitting(info, limits=limits))
-        first = not any(view.provenance == "archive" for view in self.journal.state.candidates.values())
+        first = self.journal.state.last_proposals is None
         try:
             await self._commands.take_round(proposer, quiet=not first)
         except StoreError:

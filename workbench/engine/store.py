@@ -319,7 +319,13 @@ def _decode(line: bytes) -> Event | str:
     if not line.endswith(b"\n"):
         raise msgspec.DecodeError("no line feed at its end")
     try:
+        line.decode()  # msgspec itself answers bad UTF-8 with another exception
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"not UTF-8: {error.reason}") from None
+    try:
         return decode_event(line)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
     except msgspec.ValidationError:
         raw = msgspec.json.decode(line)
         kind = raw.get("type") if isinstance(raw, dict) else None
