@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
@@ -23,7 +24,61 @@ _DIAGNOSTIC = re.compile(
 )
 # Functions of the C library: an extern "C" kernel of such a name would be taken for it.
 _LIBRARY_NAMES = frozenset(
-    ["div", "ldiv", "lldiv", "index", "rindex", "remove", "rename", "select", "time", "read", "write", "open", "close", "signal", "abs", "labs", "rand", "random", "exp", "log", "pow", "sin", "cos", "tan", "sqrt", "floor", "ceil", "round", "gamma", "y0", "y1", "yn", "j0", "j1", "jn", "link", "sync", "swab", "sleep", "dup", "pipe", "memcpy", "memset", "memmove", "exit", "abort", "system", "bsearch", "qsort", "copysign", "fmax", "fmin", "fma"]
+    [
+        "div",
+        "ldiv",
+        "lldiv",
+        "index",
+        "rindex",
+        "remove",
+        "rename",
+        "select",
+        "time",
+        "read",
+        "write",
+        "open",
+        "close",
+        "signal",
+        "abs",
+        "labs",
+        "rand",
+        "random",
+        "exp",
+        "log",
+        "pow",
+        "sin",
+        "cos",
+        "tan",
+        "sqrt",
+        "floor",
+        "ceil",
+        "round",
+        "gamma",
+        "y0",
+        "y1",
+        "yn",
+        "j0",
+        "j1",
+        "jn",
+        "link",
+        "sync",
+        "swab",
+        "sleep",
+        "dup",
+        "pipe",
+        "memcpy",
+        "memset",
+        "memmove",
+        "exit",
+        "abort",
+        "system",
+        "bsearch",
+        "qsort",
+        "copysign",
+        "fmax",
+        "fmin",
+        "fma",
+    ]
 )
 
 
@@ -121,8 +176,8 @@ def compile_host(
             and all(_is_cuda_only(d) for d in diagnostics if d.severity == "error")
         ):
             first = next(d for d in diagnostics if d.severity == "error")
-            name = re.search(r"[‘'`]([^’']+)[’']", first.message)
-            what = name[1] if name else "this"
+            named = re.search(r"[‘'`]([^’']+)[’']", first.message)
+            what = named[1] if named else "this"
             return failure(
                 "unsupported",
                 Diagnostic(f"{what} at line {first.line}; this needs cuda", first.line, first.column),
@@ -170,7 +225,11 @@ def _diagnostics(said: str, file_name: str, changed: Rewritten, kernels: Sequenc
             if undefined:
                 found.append(Diagnostic(f"{undefined[1]} is declared and never defined"))
             continue
-        severity = {"warning": "warning", "note": "note"}.get(match["kind"], "error")
+        severity: Literal["error", "warning", "note"] = "error"
+        if match["kind"] == "warning":
+            severity = "warning"
+        elif match["kind"] == "note":
+            severity = "note"
         line, column = int(match["line"]), int(match["column"] or 0)
         text = match["text"]
         if match["file"] == _ENTRIES:

@@ -116,7 +116,8 @@ class _Process:
                     body = bytes(self._buffer[4 : 4 + length])
                     del self._buffer[: 4 + length]
                     try:
-                        return msgspec.msgpack.decode(body, type=m.Answer)
+                        answer: m.Answer = msgspec.msgpack.decode(body, type=m.Answer)
+                        return answer
                     except msgspec.MsgspecError:
                         raise RunnerDiedError("the runner's answer is not one") from None
             left = end - time.monotonic()
@@ -245,9 +246,9 @@ class HostRunner:
         if self._process is not None and torch and not self._torch:
             self._drop()
         if self._process is None:
-            fault = self.load(torch=torch)
-            if fault:
-                return CallReport(fault, time.monotonic() - started, 0, 0)
+            unloadable = self.load(torch=torch)
+            if unloadable:
+                return CallReport(unloadable, time.monotonic() - started, 0, 0)
         assert self._report is not None and self._report_map is not None and self._process is not None
         self._report_map[:] = bytes(m.REPORT_BYTES)
         process, report = self._process, self._report

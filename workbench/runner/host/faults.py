@@ -86,12 +86,13 @@ def explain(
     at = f"{where}, line {line}" if line else where
     number = int(report.signal)
     if number not in (signal.SIGSEGV, signal.SIGBUS):
-        what = {
+        signals: dict[int, str] = {
             signal.SIGFPE: "integer division by zero (undefined on the device)",
             signal.SIGILL: "an instruction that must not be reached",
             signal.SIGABRT: "the code aborted",
             signal.SIGTRAP: "a trap",
-        }.get(number, f"signal {number}")
+        }
+        what = signals.get(number, f"signal {number}")
         return Fault("crash", f"{what} ({at})", kernel, block, thread, line)  # type: ignore[arg-type]
     access: Literal["read", "write", ""] = (
         "write" if report.access == 2 else "read" if report.access == 1 else ""

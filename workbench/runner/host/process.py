@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -91,9 +92,8 @@ class Runner:
             from workbench.runner import library
 
             library.prepare()
-        with contextlib.suppress(OSError):  # the kernel should take the runner first
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write("1000")
+        with contextlib.suppress(OSError):  # where memory is short, the kernel should take the runner first
+            Path("/proc/self/oom_score_adj").write_text("1000")
         resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
         send(self.channel, m.Confined(confine(Policy(loads=True, memory_bytes=request.memory_bytes))))
         library_fd, report_fd = fds

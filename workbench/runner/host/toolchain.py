@@ -40,7 +40,22 @@ class Toolchain:
     @property
     def flags(self) -> tuple[str, ...]:
         """What every compilation shares; a precompiled header only fits the very same ones."""
-        shared = ["-std=gnu++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-ftls-model=initial-exec", "-fno-strict-aliasing", "-fwrapv", "-fno-delete-null-pointer-checks", "-fno-math-errno", "-ffp-contract=fast", "-fno-exceptions", "-fno-plt", "-w"]
+        shared = [
+            "-std=gnu++17",
+            "-O1",
+            "-g1",
+            "-fPIC",
+            "-fvisibility=hidden",
+            "-ftls-model=initial-exec",
+            "-fno-strict-aliasing",
+            "-fwrapv",
+            "-fno-delete-null-pointer-checks",
+            "-fno-math-errno",
+            "-ffp-contract=fast",
+            "-fno-exceptions",
+            "-fno-plt",
+            "-w",
+        ]
         folders = [f"-I{INCLUDE}"]
         for folder in self.headers:
             folders += ["-isystem", folder]

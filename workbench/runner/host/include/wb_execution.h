@@ -11,18 +11,15 @@ WB_RUNTIME uint32_t wb_activemask(int line);
 WB_RUNTIME int wb_barrier(uint32_t number, uint32_t expected, int which, int predicate, int line, bool wait);
 WB_RUNTIME void wb_grid_sync(int line);
 WB_RUNTIME void wb_yield();
+int printf(const char *, ...);
 [[noreturn]] WB_RUNTIME void wb_trap(const char *why, int line);
 [[noreturn]] WB_RUNTIME void wb_unsupported(const char *what, int line);
 }
 
-// dim3, since device code may pass these on as one.
-struct wb_dim3_like : uint3 {
-    operator dim3() const { return dim3(x, y, z); }
-};
 extern const __thread uint3 threadIdx __asm__("wb_threadIdx") __attribute__((visibility("hidden")));
 extern const __thread uint3 blockIdx __asm__("wb_blockIdx") __attribute__((visibility("hidden")));
-extern const __thread wb_dim3_like blockDim __asm__("wb_blockDim") __attribute__((visibility("hidden")));
-extern const __thread wb_dim3_like gridDim __asm__("wb_gridDim") __attribute__((visibility("hidden")));
+extern const __thread dim3 blockDim __asm__("wb_blockDim") __attribute__((visibility("hidden")));
+extern const __thread dim3 gridDim __asm__("wb_gridDim") __attribute__((visibility("hidden")));
 constexpr int warpSize = 32;
 
 #define WB_LINE int wb_line = __builtin_LINE()

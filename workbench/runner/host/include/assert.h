@@ -1,0 +1,2 @@
+// `assert` is in the prelude.
+#pragma once
