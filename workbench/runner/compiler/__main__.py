@@ -142,6 +142,8 @@ class Process:
         if self.nvrtc is None:
             return CudaAnswer(ok=False, missing=True, log=self.absent["nvrtc"], version="", seconds=0.0)
         assert request.arch is not None
+        # The work folder's random name would stand in the line table, and make each cubin another one.
+        os.chdir("/")
         answer: CudaAnswer = self.nvrtc.compile_cuda(
             request.device,
             request.options,

@@ -74,8 +74,19 @@ def _from_edg(match: re.Match[str], lines: list[str], number: int, device: str) 
         own = next((u for u in map(_USED_AT.search, block) if u and u[1]), None)
         header = "/".join(match["file"].split("/")[-2:])
         text = f"{text} (inside <{header}>:{line})"
-        return Diagnostic(_bounded(text), int(own[1]) if own else 0, 0, severity)
+        return Diagnostic(
+            _bounded(text), int(own[1]) if own else _included_at(match["file"], device), 0, severity
+        )
     return Diagnostic(_bounded(text), line, _column(block), severity)
+
+
+def _included_at(path: str, device: str) -> int:
+    """The candidate's line that includes a header; 0 where another header does."""
+    for number, line in enumerate(device.splitlines(), 1):
+        included = re.match(r"\s*#\s*include\s*[<\"]([^>\"]+)[>\"]", line)
+        if included and path.endswith("/" + included[1]):
+            return number
+    return 0
 
 
 def _block(lines: list[str], number: int) -> list[str]:

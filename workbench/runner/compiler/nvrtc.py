@@ -152,6 +152,7 @@ def compile_cuda(
         return CudaAnswer(
             ok=False,
             log=log or status.name,
+            ptx=_ptx_of_failure(text, kernels, chosen) if "ptxas" in log else "",
             out_of_memory=status == _OUT_OF_MEMORY,
             version=version,
             seconds=time.perf_counter() - started,
@@ -166,6 +167,13 @@ def compile_cuda(
         version=version,
         seconds=time.perf_counter() - started,
     )
+
+
+def _ptx_of_failure(text: str, names: tuple[str, ...], options: list[str]) -> str:
+    """The PTX that ptxas refused, so that its line numbers can be told in the source's."""
+    virtual = [option.replace("-arch=sm_", "-arch=compute_") for option in options]
+    program = _Program(text, names)
+    return program.ptx() if program.compile(virtual) == _SUCCESS else ""
 
 
 class _Program:
