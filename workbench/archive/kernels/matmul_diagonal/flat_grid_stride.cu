@@ -1,6 +1,6 @@
 // The matrix as one flat array and a grid-stride loop; a thread finds its row by one division at the start and afterwards
-// only by adding. The grid's size does not depend on the shape, so narrow and tall matrices, whose rows would leave most of
-// a block without work, run at full speed too.
+// only by adding. The grid's size does not depend on the shape, so it wins on narrow matrices, whose rows would leave most
+// of a block without work (64 columns on an H200: a quarter of the time of a block for each row); on wide ones they tie.
 // clang-format off
 /*@plan
 BLOCK = tune(256, [128, 256, 512, 1024])
