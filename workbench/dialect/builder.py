@@ -28,7 +28,7 @@ from workbench.core.plan import (
 )
 from workbench.core.task import SizeSpec
 from workbench.core.tensors import ITEMSIZE, TensorSpec, contiguous
-from workbench.dialect.dtypes import canonical
+from workbench.dialect.dtypes import DType, canonical
 from workbench.dialect.ops import OpError, infer
 from workbench.dialect.signature import signature_text
 
@@ -369,11 +369,10 @@ def check_scalar(argument: ScalarArg, where: str) -> None:
 
 
 def _define_text(name: str, value: Any) -> str:
-    ctype = getattr(value, "ctype", None)
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(ctype, str):
-        text = ctype
+    if isinstance(value, DType):
+        text = value.ctype
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise PlanError(f"compile: {name}={value} has no C++ literal; pass INFINITY or NAN as a string.")

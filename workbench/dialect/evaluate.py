@@ -15,7 +15,7 @@ from workbench.core.plan import Diagnostic, LaunchLimits, NotCovered, Plan, Plan
 from workbench.core.task import SizeSpec
 from workbench.dialect import signature
 from workbench.dialect.builder import PlanBuilder, PlanError
-from workbench.dialect.language import PLAN_FILE, NotCoveredError, Tensor, Words
+from workbench.dialect.language import PLAN_FILE, NotCoveredError, Tensor, Words, kind
 
 
 class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,7 +238,7 @@ def _returned(result: Any, size: SizeSpec, forward: types.FunctionType) -> tuple
     values = tuple(result) if isinstance(result, tuple | list) else (result,)
     for value in values:
         if not isinstance(value, Tensor):
-            what = "nothing" if value is None else f"a {type(value).__name__}"
+            what = "nothing" if value is None else kind(value)
             fix = " Add `return` with the output tensors." if value is None else ""
             raise _DefinitionError(f"forward returns {what}; the reference returns {expected}.{fix}", forward)
     return tuple(value._number for value in values)

@@ -13,6 +13,7 @@ from typing import Any
 
 from workbench.core.errors import UsageError
 from workbench.core.plan import PlanFailure
+from workbench.dialect.lexer import PLAN_END
 from workbench.dialect.source import split
 
 _OPENING, _CLOSING = "([{", ")]}"
@@ -49,12 +50,17 @@ def with_knobs(data: bytes, values: Mapping[str, Any]) -> bytes:
                 f"The plan assigns {name} from tune() {len(found)} times; exactly once is needed.",
                 do=f"Knobs in it: {known}.",
             )
-        edits.append((*found[0], repr(value)))
+        edits.append((*found[0], _literal(value)))
     for start_line, start_column, end_line, end_column, text in sorted(edits, reverse=True):
         first, last = source.plan_line - 1 + start_line - 1, source.plan_line - 1 + end_line - 1
         head, tail = lines[first][:start_column], lines[last][end_column:]
         lines[first : last + 1] = [head + text + tail]
     return "\n".join(lines).encode()
+
+
+def _literal(value: bool | int | float | str) -> str:
+    """Python that reads back as the value, without what would end the plan."""
+    return repr(value).replace(PLAN_END, "@*\\x2f")
 
 
 def _defaults(plan: str) -> dict[str, list[tuple[int, int, int, int]]]:

@@ -207,7 +207,7 @@ class Words:
 
     def _tensor(self, t: Any, where: str) -> Tensor:
         if not isinstance(t, Tensor):
-            raise PlanError(f"{where}: {_kind(t)} should be a tensor.")
+            raise PlanError(f"{where}: {kind(t)} should be a tensor.")
         return t
 
     def _number(self, t: Any, where: str) -> int:
@@ -250,7 +250,7 @@ class Words:
             fix = " Branch on it in the plan (if bias is not None)."
         elif isinstance(value, str):
             fix = " Pass it through compile(defines=...) or in the kernel's name."
-        raise PlanError(f"{where} is {_kind(value)}; a kernel takes tensors and numbers.{fix}")
+        raise PlanError(f"{where} is {kind(value)}; a kernel takes tensors and numbers.{fix}")
 
     def tensor_map(self, *_: Any, **__: Any) -> NoReturn:
         raise PlanError(
@@ -259,7 +259,7 @@ class Words:
 
     def torch_op(self, op: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(op, str):
-            raise PlanError(f'torch_op: {_kind(op)} should be the name of an operator, "aten.mm".')
+            raise PlanError(f'torch_op: {kind(op)} should be the name of an operator, "aten.mm".')
         flat: list[Any] = []
         for position, value in enumerate(args, 1):
             if isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
@@ -283,7 +283,7 @@ class Words:
         if isinstance(value, bool | int | float | Typed):
             return self._argument(value, f"torch_op {op}: argument {which}")
         raise PlanError(
-            f"torch_op {op}: argument {which} is {_kind(value)}; tensors, numbers and names are taken."
+            f"torch_op {op}: argument {which} is {kind(value)}; tensors, numbers and names are taken."
         )
 
     # --- options ---------------------------------------------------------------------------------------------
@@ -321,27 +321,28 @@ class Words:
         return _typed("i64", value, int)
 
 
-def _typed(kind: str, value: Any, make: Callable[[Any], Any]) -> Typed:
+def _typed(type_: str, value: Any, make: Callable[[Any], Any]) -> Typed:
     value = value.value if isinstance(value, Typed) else value
     whole = not isinstance(value, float) or value.is_integer()
     if not isinstance(value, bool | int | float) or (make is int and not whole):
-        raise PlanError(f"{kind}({_kind(value)}): a {'whole ' if make is int else ''}number is meant.")
-    return Typed(kind, make(value))
+        raise PlanError(f"{type_}({kind(value)}): a {'whole ' if make is int else ''}number is meant.")
+    return Typed(type_, make(value))
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, str | int | float):
         return f"{value!r:.60}"
-    return "a tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    name = type(value).__name__[:60]
+    return "a tensor" if isinstance(value, Tensor) else f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
 
 
 def cdiv(a: int, b: int) -> int:
     """The quotient rounded up: blocks that cover `a` elements at `b` each."""
     for n in (a, b):
         if isinstance(n, bool) or not isinstance(n, int):
-            raise PlanError(f"cdiv: {_kind(n)} should be an int.")
+            raise PlanError(f"cdiv: {kind(n)} should be an int.")
     if b == 0:
         raise PlanError("cdiv: division by zero.")
     return -(-a // b)

@@ -78,8 +78,10 @@ def _tensors_and_steps(builder: PlanBuilder, plan: Plan) -> None:
             pending = next(steps, None)
 
     while True:
-        step_until(len(builder.tensors))
         count = len(builder.tensors)
+        step_until(count)
+        if len(builder.tensors) != count:
+            continue
         if count >= len(plan.tensors):
             break
         tensor = plan.tensors[count]
