@@ -109,6 +109,8 @@ GATES: dict[str, Explanation] = {
 def explain(gate: Gate) -> Explanation | None:
     """Three lines on a gate that failed; None for a gate that is unknown here."""
     fault = gate.evidence.get("fault")
+    if gate.evidence.get("buffer") == "stack":
+        fault = "crash"
     return FAULTS.get(fault) if isinstance(fault, str) and fault in FAULTS else GATES.get(gate.name)
 
 

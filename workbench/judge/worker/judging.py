@@ -23,7 +23,8 @@ from workbench.judge.worker.parts import Parts
 from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherSizes, Prepared, References
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.task.loader import LoadedTask
-from workbench.runner.host.client import Fault, HostRunner
+from workbench.runner.host.client import HostRunner
+from workbench.runner.host.faults import Fault
 
 Ticker = Callable[[str, Gate | None], None]
 CAUSES = ("bounds", "inputs_intact", "poison", "determinism")
@@ -224,11 +225,10 @@ class Judging:
         sentence = fault.message.rstrip(".") + where + "."
         finding = Finding("fail", sentence, fault_evidence(faulted))
         gate = gate_of(fault, during, self._read_only())
-        if gate == during:
+        # At the judged size these gates had nothing to say: what fails is the other size.
+        if gate == during or during == "shapes":
             return finding
         self.blame(gate, finding)
-        if during == "shapes":
-            return Finding("fail", sentence, finding.evidence)
         return Finding("skipped", f"Its run was stopped: see {gate}.")
 
     def _read_only(self) -> set[str]:

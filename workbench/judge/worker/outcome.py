@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.core.verdict import GateStatus
-from workbench.runner.host.client import Fault
+from workbench.runner.host.faults import Fault
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-// Wrong: half of the block never reaches a barrier.
+// Wrong: half a warp waits at the barrier, the other half for a shuffle with all of it.
 // clang-format off
 /*@plan
 def forward(x, weight, eps):
@@ -27,5 +27,7 @@ extern "C" __global__ void rms_norm(const float* x, const float* w, float* y, in
     const float total = (float)partial[0];
     const float r = rsqrtf(total / cols + eps);
     for (int i = threadIdx.x; i < cols; i += blockDim.x) { y[i] = x[i] * r * w[i]; }
-    if (threadIdx.x < 64) __syncthreads();
+    if (threadIdx.x % 32 < 16) __syncthreads();
+    const float all = __shfl_xor_sync(0xffffffffu, sum, 16);
+    if (all < 0) y[threadIdx.x] = all;
 }

@@ -6,7 +6,7 @@ def forward(x, weight, eps):
     sums = zeros(rows, float32)
     y = empty_like(x)
     launch("squares", grid=(cdiv(cols, 64), rows), block=64, args=[x, sums, cols])
-    launch("apply", grid=cdiv(x.numel, 256), block=256, args=[x, weight, sums, y, x.numel, cols, eps])
+    launch("apply", grid=cdiv(x.numel, 512), block=512, args=[x, weight, sums, y, x.numel, cols, eps])
     return y
 @*/
 // clang-format on

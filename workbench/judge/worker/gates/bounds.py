@@ -31,14 +31,14 @@ def run(judging: Judging) -> Finding:
     )
 
 
-def damaged(runs: Sequence[Run], at: str = "") -> Finding | None:
+def damaged(runs: Sequence[Run]) -> Finding | None:
     """A fail where any run overwrote a canary."""
     for result in runs:
         for damage in result.damage:
             side = "past its end" if damage.side == "after" else "before its start"
             return Finding(
                 "fail",
-                f"Memory {side} of {damage.buffer} was written, at byte {damage.offset}{at}.",
+                f"Memory {side} of {damage.buffer} was written, at byte {damage.offset}.",
                 {
                     "buffer": damage.buffer,
                     "byte_offset": damage.offset,

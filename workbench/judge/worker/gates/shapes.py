@@ -76,9 +76,8 @@ def _at(judging: Judging, size: SizeSpec, plan: Plan, prepared: Prepared) -> Fin
         raise
     finally:
         stage.close()
-    out_of_bounds = damaged([result], f" (at {where})")
+    out_of_bounds = damaged([result])
     if out_of_bounds is not None:
-        judging.blame("bounds", out_of_bounds)
         return Finding("fail", f"At {where}: {out_of_bounds.reason}", out_of_bounds.evidence)
     wrong = numerics.wrong_element(stage, prepared, result)
     if wrong is not None:
@@ -90,5 +89,4 @@ def _softened(judging: Judging, finding: Finding) -> Finding:
     """Sizes that the judge derived itself only warn."""
     if not judging.task.info.derived_small or finding.status != "fail":
         return finding
-    judging.blamed.clear()
     return Finding("warn", f"Specialised to these shapes. {finding.reason}", finding.evidence)
