@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 import torch.nn as nn
@@ -8,7 +7,7 @@ import torch.nn as nn
 @dataclass
 class Batch:
     hidden: torch.Tensor
-    mask: Optional[torch.Tensor]
+    mask: torch.Tensor | None
     scale: float = 0.5
 
 

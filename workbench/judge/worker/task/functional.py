@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import operator
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,7 +37,7 @@ def functional_form(
     """The functional form at the reference's size.
 
     Args:
-        name: of the class.
+        name: of the task; the function is called so.
         draws: values to validate on, by path.
         size: the size's name, for the heading.
     """
@@ -85,7 +86,8 @@ def _export(reference: Reference) -> Any:
 
     values = reference.values()
     tensors = tuple(t for p, t in values.items() if p.startswith("input:") and isinstance(t, torch.Tensor))
-    with reference.instance.program.running(call=True):
+    with reference.instance.program.running(call=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about attributes of its own layers (LSTM)
         return export(_Flat(reference), tuple(t.clone() for t in tensors), strict=False)
 
 

@@ -27,23 +27,45 @@ _TYPE_NAMES = {f"torch.{name}Tensor": "torch.DoubleTensor" for name in ("Float",
 
 
 class Lift(TorchFunctionMode):
-    """Every floating dtype that is asked for by name becomes double."""
+    """Every floating dtype that is asked for by name, and the default one, becomes double.
+
+    torch.set_default_dtype would do for the default, but it holds for the whole process, and the judge's other
+    threads compare tensors meanwhile.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _DOWNCASTS:
             return args[0].to(torch.float64)
+        if func is torch.get_default_dtype:
+            return torch.float64
         kwargs = {key: _lifted(value) for key, value in (kwargs or {}).items()}
         if any(isinstance(value, torch.dtype | str) for value in args):
             args = tuple(_lifted(value) for value in args)
         try:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
         except RuntimeError as error:
             # A tensor that is no input, parameter or buffer (a global of the task's module) is still single.
             if "dtype" not in str(error):
                 raise
-            return func(
-                *(_lifted_operand(a) for a in args), **{k: _lifted_operand(v) for k, v in kwargs.items()}
-            )
+            result = None
+        if result is None or (isinstance(result, torch.Tensor) and result.dtype == torch.float32):
+            return self._again(func, args, kwargs, result)
+        return result
+
+    def _again(self, func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> Any:
+        """A call that gave single precision, or refused mixed precision, with its operands or its dtype lifted."""
+        if result is not None and any(result is a for a in args):
+            return result  # written in place: its dtype is its own
+        operands = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
+        if operands:
+            args = tuple(_lifted_operand(a) for a in args)
+            return func(*args, **{k: _lifted_operand(v) for k, v in kwargs.items()})
+        if func is torch.Tensor.__new__ or "out" in kwargs:
+            return result
+        try:
+            return func(*args, **{**kwargs, "dtype": torch.float64})
+        except TypeError:
+            return result.double() if isinstance(result, torch.Tensor) else result
 
 
 def _lifted(value: Any) -> Any:
@@ -53,19 +75,21 @@ def _lifted(value: Any) -> Any:
 
 
 def _lifted_operand(value: Any) -> Any:
-    return value.double() if isinstance(value, torch.Tensor) and value.dtype == torch.float32 else value
+    """Integers too: they are divided in the default dtype."""
+    if (
+        not isinstance(value, torch.Tensor)
+        or value.dtype in (torch.float64, torch.bool)
+        or value.is_complex()
+    ):
+        return value
+    return value.double()
 
 
 @contextlib.contextmanager
 def lifted() -> Iterator[None]:
-    """Default dtype float64 and every explicit downcast lifted, autocast off."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with Lift(), torch.autocast("cpu", enabled=False):
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    """Every downcast lifted, autocast off."""
+    with Lift(), torch.autocast("cpu", enabled=False):
+        yield
 
 
 def lift_tensor(tensor: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HOST_WORK = 1_000_000
+HOST_WORK = 400_000
 """The work (`estimate.Work.total`) that a derived small size aims below: a few hundred milliseconds of host
 simulation."""
 HOST_WORK_LIMIT = 8 * HOST_WORK

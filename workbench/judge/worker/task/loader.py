@@ -128,7 +128,7 @@ class LoadedTask:
             values = {n: _log_uniform(rng, low, high) for n, (low, high) in free.items()}
             for _ in range(24):
                 tried = attempt(self._program, self._judged.spec.values | values, "meta")
-                if tried.why or tried.work <= 2 * HOST_WORK:
+                if tried.why or tried.work <= HOST_WORK:
                     break
                 largest = max(values, key=lambda n: values[n] / free[n][0])
                 values[largest] = max(values[largest] // 2, free[largest][0])
@@ -192,7 +192,7 @@ class LoadedTask:
             return [case.values for case in cases]
 
         size = self._judged.spec.name
-        return functional_form(self._judged.reference, self._program.file.class_name, draws, size)
+        return functional_form(self._judged.reference, self.info.name, draws, size)
 
     def _bench(self, size: SizeSpec) -> Bench:
         key = _key(size.values)
@@ -231,7 +231,7 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
     progress("finding sizes")
     plan = _plan_sizes(program, options)
     progress("running the reference")
-    found = inspection.inspect(program, plan.judged[0][1], mode=options.mode)
+    found = _inspected(program, plan, options)
     progress("reading the structure of inputs")
     judged: list[SizeSpec] = []
     benches: list[Bench] = []
@@ -259,6 +259,16 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
     task = _assemble(program, options, plan, found, judged, benches, revision)
     progress("ready")
     return task
+
+
+def _inspected(program: Program, plan: SizePlan, options: Options) -> inspection.Findings:
+    name, values = plan.judged[0]
+    try:
+        return inspection.inspect(program, values, mode=options.mode)
+    except TaskError as error:
+        if name == "full":
+            raise
+        raise TaskError(f"At size {name!r}: {error.what}", do=error.do) from None
 
 
 class SizePlan:

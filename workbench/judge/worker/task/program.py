@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,10 @@ from workbench.judge.worker.task.signature import Leaf
 Where = Literal["cpu", "meta"]
 MODEL_SEED = 0
 """Parameters are the same in every process that loads a task: a verdict must be reproducible."""
+
+
+RUNNING = threading.RLock()
+"""Held while a task's own code runs: modules keep their state in place, and redirection patches torch."""
 
 
 class Program:
@@ -53,6 +58,7 @@ class Program:
     def running(self, where: Where = "cpu", *, call: bool = False) -> Iterator[None]:
         """What the task's own code runs in; `call`: the forward pass, under autocast where the task has it."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(RUNNING)
             stack.enter_context(torch.no_grad())
             if where == "meta" or (self.device == "cpu" and self.mentions_cuda):
                 mode = Redirect(where)

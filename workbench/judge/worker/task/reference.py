@@ -18,7 +18,7 @@ from workbench.core.errors import TaskError
 from workbench.core.task import Scalar
 from workbench.judge.worker.task.imports import describe
 from workbench.judge.worker.task.lifting import lift_module, lift_tensor, lifted
-from workbench.judge.worker.task.program import Instance
+from workbench.judge.worker.task.program import RUNNING, Instance
 from workbench.judge.worker.task.signature import Leaf, StateTensor, is_scalar, module_tensors, output_leaves
 
 Values = Mapping[str, torch.Tensor | Scalar]
@@ -102,6 +102,12 @@ class Reference:
         return lift_module(self._untouched if self._untouched is not None else self._model)
 
     def _call(self, model: nn.Module, state: Iterable[StateTensor], values: Values, copied: Any) -> Call:
+        with RUNNING:
+            return self._call_alone(model, state, values, copied)
+
+    def _call_alone(
+        self, model: nn.Module, state: Iterable[StateTensor], values: Values, copied: Any
+    ) -> Call:
         given: dict[str, torch.Tensor] = {}
         with torch.no_grad():
             for held in state:

@@ -115,6 +115,18 @@ _FUNCTIONAL = frozenset(
 )
 
 
+_DEFAULTS = frozenset(
+    {
+        ("pin_memory", "False"),
+        ("layout", "torch.strided"),
+        ("device", 'torch.device("cpu")'),
+        ("dtype", "None"),
+    }
+)
+"""Keywords that the graph spells out and a person would not."""
+_REDUCTIONS = ("none", "mean", "sum")
+
+
 class Step(NamedTuple):
     """One call of the graph: texts of its arguments, and the arguments themselves."""
 
@@ -136,6 +148,7 @@ def plain(step: Step) -> str:
 def spelled(step: Step) -> str:
     """As a person would write it; checked afterwards by running the text."""
     name = step.name
+    step = step._replace(kwargs={k: v for k, v in step.kwargs.items() if (k, v) not in _DEFAULTS})
     if name in _SPECIAL and (text := _SPECIAL[name](step)) is not None:
         return text
     if name in _INFIX and len(step.args) == 2 and not step.kwargs:
@@ -215,6 +228,37 @@ def _dropout(step: Step) -> str | None:
     return f"F.dropout({step.args[0]}, p={step.args[1]}, training={step.args[2]})"
 
 
+def _to(step: Step) -> str | None:
+    """One dtype, however it was asked for."""
+    given = [*step.args[1:], *step.kwargs.values()]
+    dtypes = [a for a in given if a.startswith("torch.") and not a.startswith("torch.device")]
+    if len(dtypes) == 1 and all(a in (*dtypes, "None", "False", 'torch.device("cpu")') for a in given):
+        return f"{_operand(step.args[0])}.to({dtypes[0]})"
+    return None
+
+
+def _loss(step: Step) -> str | None:
+    """Losses of (input, target, reduction); other forms are left as they are."""
+    if step.kwargs or len(step.args) not in (2, 3):
+        return None
+    reduction = _REDUCTIONS[int(step.args[2])] if len(step.args) == 3 and step.args[2] in "012" else "mean"
+    ending = f', reduction="{reduction}"' if reduction != "mean" else ""
+    return f"F.{step.name}({step.args[0]}, {step.args[1]}{ending})"
+
+
+def _cross_entropy(step: Step) -> str | None:
+    if step.kwargs:
+        return None
+    given = dict(zip(("weight", "reduction", "ignore_index", "label_smoothing"), step.args[2:], strict=False))
+    if given.get("reduction", "1") not in ("0", "1", "2"):
+        return None
+    if "reduction" in given:
+        given["reduction"] = f'"{_REDUCTIONS[int(given["reduction"])]}"'
+    usual = {"weight": "None", "reduction": '"mean"', "ignore_index": "-100", "label_smoothing": "0.0"}
+    rest = {k: v for k, v in given.items() if v != usual[k]}
+    return f"F.cross_entropy({_arguments(step.args[:2], rest)})"
+
+
 _SPECIAL: dict[str, Callable[[Step], str | None]] = {
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
@@ -227,6 +271,12 @@ _SPECIAL: dict[str, Callable[[Step], str | None]] = {
     "stack": _cat,
     "neg": _neg,
     "dropout": _dropout,
+    "to": _to,
+    "cross_entropy_loss": _cross_entropy,
+    "mse_loss": _loss,
+    "l1_loss": _loss,
+    "smooth_l1_loss": _loss,
+    "huber_loss": _loss,
 }
 
 
