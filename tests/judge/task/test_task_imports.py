@@ -142,5 +142,5 @@ def test_weights_that_do_not_fit_are_said(tmp_path: Path) -> None:
         "import torch\nweights_file('m.pt')\nModel = torch.nn.Linear\n"
         "def get_inputs():\n    return [torch.randn(4, 8)]\ndef get_init_inputs():\n    return [8, 3]\n"
     )
-    with pytest.raises(TaskError, match="m.pt does not fit the model"):
+    with pytest.raises(TaskError, match=r"m\.pt does not fit the model"):
         load(tmp_path / "task.py")

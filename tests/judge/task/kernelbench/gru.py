@@ -12,7 +12,7 @@ class Model(nn.Module):
 
     def forward(self, x):
         self.h0 = self.h0.to(x.device)
-        output, h_n = self.gru(x, self.h0)
+        output, _ = self.gru(x, self.h0)
         return output
 
 

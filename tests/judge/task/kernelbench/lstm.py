@@ -9,7 +9,7 @@ class Model(nn.Module):
         self.fc = nn.Linear(hidden_size, output_size)
 
     def forward(self, x, h0, c0):
-        out, (hn, cn) = self.lstm(x, (h0, c0))
+        out, (hn, _) = self.lstm(x, (h0, c0))
         return self.fc(out[:, -1, :]), hn
 
 
