@@ -39,8 +39,8 @@ class Restart(Message):
 
 
 @dataclass
-class Leave(Message):
-    """Close the screen."""
+class Leave(Message, namespace="workbench"):
+    """Close the screen. In a namespace, since Textual's own Leave (the mouse's) has a handler of that name everywhere."""
 
     stop_engine: bool = False
     """Stop the engine too."""
