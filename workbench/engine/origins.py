@@ -41,7 +41,7 @@ def _read(path: Path) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", do="Check its name.") from None
-    with open(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise UsageError(f"{path} is not a file.", do="Name a candidate's .cu file.")
@@ -50,4 +50,9 @@ def _read(path: Path) -> bytes:
                 f"{path} has {found.st_size / 2**20:.0f} MiB, far more than a candidate may have (4 MiB).",
                 do="Is it the right file?",
             )
-        return file.read(MAX_FILE_BYTES + 1)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", do="Check the disk.") from None
+    finally:
+        os.close(fd)

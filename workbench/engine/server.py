@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import struct
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -122,6 +123,10 @@ class Server:
             answer = await self._command(message, client.author)
         except WorkbenchError as error:
             answer = Answer(request=message.request, ok=False, message=str(error))
+        except Exception as error:  # a screen that waits for ever is worse than a bug that is named
+            traceback.print_exc()
+            words = f"The engine failed at this: {type(error).__name__}: {error}. This is a bug."
+            answer = Answer(request=message.request, ok=False, message=words)
         client.say(answer)
 
     def _ask_to_stop(self, client: _Client, message: StopEngine) -> None:
