@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 FRAME_S = 0.05
 """At most twenty pictures a second."""
+EDITED = ", edited"
+"""Ends the name of a child that a person wrote."""
 MODULE_CHARACTERS = 200_000
 TOAST_S = 5.0
 ONCE_S = 2.0
@@ -61,7 +63,7 @@ class WorkbenchApp(App[None]):
         scrollbar-background: $surface; scrollbar-background-hover: $surface; scrollbar-background-active: $surface;
         scrollbar-corner-color: $surface;
     }
-    ToastRack { dock: top; align: right top; margin-top: 1; }
+    ToastRack { margin-bottom: 2; }  /* the hint and the keys stay in sight */
     Toast { width: 64; max-width: 90%; }
     """
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
@@ -334,6 +336,7 @@ class WorkbenchApp(App[None]):
     async def _submit_child(self, parent: CandidateId, source: bytes, path: str | None) -> None:
         view = self._bench.view.candidates.get(parent) if self._bench else None
         name = view.name if view is not None else parent
+        name = name if name.endswith(EDITED) else name + EDITED
         request = SubmitCandidate(source=source, name=name, parents=(parent,), origin_path=path)
         answer = await self._request(request)
         if answer is not None and answer.ok:

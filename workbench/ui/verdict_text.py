@@ -67,6 +67,18 @@ def cause(gate: Gate) -> list[Part]:
     return parts
 
 
+def warnings(gates: Sequence[Gate]) -> list[Part]:
+    """What gates that pass all the same want to be known."""
+    warned = [gate for gate in gates if gate.status == "warn"]
+    if not warned:
+        return []
+    parts = heading("Warnings")
+    for gate in warned:
+        parts += [("▲ ", "$text-warning"), (f"{gate.name}: ", "bold"), f"{clean(gate.reason).strip()}\n"]
+        parts += evidence_lines(gate.evidence)
+    return parts
+
+
 def evidence_lines(evidence: Mapping[str, object]) -> list[Part]:
     """Names and values, nested ones flattened; long evidence is cut, and said to be."""
     rows = list(_flat(evidence))

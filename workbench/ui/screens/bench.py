@@ -52,6 +52,7 @@ class BenchScreen(Screen[None]):
     """The product's face."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-compact"), (120, "-wide")]  # noqa: RUF012
+    ALLOW_IN_MAXIMIZED_VIEW = "#header, #banner, #hint, #keys"
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (34, "-tall")]  # noqa: RUF012
     DEFAULT_CSS = """
     BenchScreen {
@@ -82,6 +83,8 @@ class BenchScreen(Screen[None]):
         &.-compact.show-source #source, &.-compact.show-candidate #candidate, &.-compact.show-verdict #verdict {
             display: block;
         }
+        &.-maximized-view { align: left top; hatch: initial; }
+        & .pane.-maximized { width: 1fr; height: 1fr; margin: 0; }
         &.-tiny, &.-flat {
             & > * { display: none; }
             & > #too-small { display: block; }

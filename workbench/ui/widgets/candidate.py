@@ -20,6 +20,8 @@ Mode = Literal["code", "unified", "inline"]
 class CandidatePane(Vertical):
     """CUDA code with its plan. It is given sources; it reads no files."""
 
+    ALLOW_MAXIMIZE = True
+
     def __init__(self) -> None:
         super().__init__(id="candidate", classes="pane")
         self.border_title = Content("2 Candidate")

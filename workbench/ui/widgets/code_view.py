@@ -76,19 +76,17 @@ class CodeView(ScrollView, can_focus=True):
         return self._rows
 
     def show(self, rows: tuple[Row, ...], *, keep_place: bool = False) -> None:
-        """Replace the rows; scroll to the first line that the verdict names, else to the top unless `keep_place`."""
+        """Replace the rows; go to the first line that the verdict names or that changed, unless `keep_place`."""
         if rows == self._rows:
             return
-        blamed = next((i for i, row in enumerate(rows) if row.sign == "!"), None)
+        marked = next((i for i, row in enumerate(rows) if row.sign in ("!", "+", "-")), 0)
         self._rows = rows
         last = max((row.number or 0 for row in rows), default=0)
         self._gutter = len(str(last)) + 3 if last else 0
         widest = max((sum(len(text) for text, _ in row.line) for row in rows), default=0)
         self.virtual_size = Size(self._gutter + widest + 1, len(rows))
-        if blamed is not None and not keep_place:
-            self.scroll_to(x=0, y=max(0, blamed - 4), animate=False)
-        elif not keep_place:
-            self.scroll_to(x=0, y=0, animate=False)
+        if not keep_place:
+            self.scroll_to(x=0, y=max(0, marked - 4), animate=False)
         self.refresh()
 
     def notify_style_update(self) -> None:

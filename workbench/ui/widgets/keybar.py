@@ -13,19 +13,20 @@ from workbench.ui.text import one_line
 KEYS: tuple[tuple[str, str, str], ...] = (
     ("a", "accept", "accept"),
     ("x", "reject", "reject"),
-    ("e", "edit", "edit"),
+    ("e", "edit(False)", "edit"),
+    ("d", "diff", "diff"),
     ("v", "verify", "verify"),
     ("t", "tune", "tune"),
-    ("d", "diff", "diff"),
-    ("n/p", "step(1)", "next/prev"),
     ("?", "help", "help"),
     ("q", "quit_bench", "quit"),
+    ("n/p", "step(1)", "next/prev"),
     ("m", "source_tab", "source"),
     ("s", "shelve", "shelve"),
     ("u", "unmark", "undo"),
     ("c", "cancel", "cancel"),
-    ("/", "filter", "filter"),
     ("o", "open_file", "open"),
+    ("/", "filter", "filter"),
+    ("z", "zoom", "zoom"),
 )
 """Key, screen action and word, the most needed first: what does not fit is left out."""
 

@@ -377,7 +377,7 @@ def _columns(width: int) -> list[Column]:
         Column("Id", 6 if wide else 5, lambda v, _: v.id),
         Column("Name", 0, lambda v, _: v.name, style=_name_class),
         Column("Origin", 9 if wide else 7, lambda v, _: v.provenance),
-        Column("Parent", 13 if wide else 5, _parent_text, style=_muted),
+        Column("Parent", 13 if wide else 6, _parent_text, style=_muted),
         Column("Regs", 4, _registers, right=True),
         *([Column("Spill", 5, _spills, right=True)] if wide else []),
         Column("Occ", 5, _occupancy, right=True),
@@ -388,7 +388,7 @@ def _columns(width: int) -> list[Column]:
         columns.append(Column("Note", 0, _notes, style=_muted))
     rest = max(0, width - 1 - sum(c.width + 2 for c in columns))
     flexible = [c for c in columns if c.width == 0]
-    name_width = rest if len(flexible) == 1 else max(18, rest * 2 // 5)
+    name_width = rest if len(flexible) == 1 else max(18, rest * 3 // 5)
     widths = [name_width, rest - name_width]
     return [
         Column(c.name, widths.pop(0) if c.width == 0 else c.width, c.text, c.right, c.style) for c in columns

@@ -19,6 +19,8 @@ from workbench.ui.widgets.tab_line import TabLine
 class SourcePane(Vertical):
     """PyTorch source in two tabs, Module and Functional."""
 
+    ALLOW_MAXIMIZE = True
+
     TABS: ClassVar[dict[str, str]] = {"module": "Module", "functional": "Functional"}
 
     def __init__(self) -> None:
@@ -49,7 +51,7 @@ class SourcePane(Vertical):
         """Draw the task of this moment; work that would not change the picture is skipped."""
         self._view = view
         module = view.task.source if view.task else view.module_text
-        key = (self._tab, module, view.functional, view.task_error)
+        key = (self._tab, module, view.functional, view.task_error, view.task is None)
         if key == self._shown:
             return
         keep = bool(self._shown) and self._shown[0] == self._tab

@@ -25,6 +25,7 @@ class VerdictPane(VerticalScroll, can_focus=True):
         background: $surface;
         color: $foreground;
         scrollbar-size: 1 1;
+        scrollbar-gutter: stable;
         & #headline { padding: 1 2; text-style: bold; background: $panel; color: $foreground; }
         & #headline.pass { background: $success 18%; color: $text-success; }
         & #headline.fail { background: $error 18%; color: $text-error; }
@@ -154,6 +155,7 @@ class VerdictPane(VerticalScroll, can_focus=True):
                 (one_line(verdict.reason), "$text-warning"),
                 "\n",
             ]
+        parts += vt.warnings(verdict.gates)
         parts += vt.timings(verdict.timing)
         parts += vt.kernels(verdict.resources.kernels, verdict.resources.arch)
         parts += vt.estimate(verdict.estimate)
