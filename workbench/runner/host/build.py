@@ -137,8 +137,7 @@ def compile_host(
     command = [
         prepared.toolchain.compiler,
         *prepared.toolchain.flags,
-        "-include",
-        str(prepared.prelude),
+        *prepared.include,
         "-fmax-errors=20" if prepared.toolchain.family == "gcc" else "-ferror-limit=20",
         "-fdiagnostics-color=never",
         *(

@@ -190,25 +190,39 @@ def _in_directive(text: str, offset: int) -> bool:
         return text[start:offset].lstrip().startswith("#")
 
 
-_NOT_BODIES = frozenset({"namespace", "struct", "class", "union", "enum", "extern"})
+_TYPES = frozenset({"namespace", "struct", "class", "union", "enum"})
+_BEFORE_BODIES = frozenset(
+    {"const", "noexcept", "override", "final", "volatile", "mutable", "try", "else", "do", "constexpr"}
+)
+_ATTRIBUTES = frozenset({"__align__", "alignas", "__attribute__", "__declspec"})
 
 
 def _opens_body(stream: list[Token], i: int) -> bool:
-    """Whether the brace at `i` opens a function's body (or something inside of one) and not a namespace or a class."""
-    k, parens = i - 1, 0
-    while k >= 0 and i - k < 400:
-        text = stream[k].text
-        if text == ")":
-            parens += 1
-        elif text == "(":
-            parens -= 1
-        elif parens == 0:
-            if text in (";", "{", "}"):
+    """Whether the brace at `i` opens a function's body (or a block in one) and not a namespace, a class or a list."""
+    k = i - 1
+    while k >= 0 and stream[k].text == ")":
+        depth = 0
+        while k >= 0:
+            depth += (stream[k].text == ")") - (stream[k].text == "(")
+            if depth == 0:
                 break
-            if text in _NOT_BODIES:
-                return False
+            k -= 1
+        if k > 0 and stream[k - 1].text in _ATTRIBUTES:
+            k -= 2
+            continue
+        # `struct __align__(8) P {` ends with a name; whatever ends with other parentheses takes parameters.
+        return True
+    if k < 0:
+        return False
+    if stream[k].text in _BEFORE_BODIES:
+        return True
+    while k >= 0 and stream[k].text not in (";", "{", "}"):
+        if stream[k].text == "->":  # a trailing return type
+            return True
+        if stream[k].text in _TYPES or stream[k].text == "=":
+            return False
         k -= 1
-    return True
+    return False
 
 
 def _edit(statement: list[Token], semicolon: Token, inside: bool) -> list[tuple[int, int, str]]:

@@ -146,8 +146,11 @@ class Prepared:
     folder: Path
 
     @property
-    def prelude(self) -> Path:
-        return self.folder / PRELUDE
+    def include(self) -> tuple[str, ...]:
+        """Flags that read the precompiled prelude before anything else."""
+        if self.toolchain.family == "clang":
+            return ("-include-pch", str(self.folder / f"{PRELUDE}.pch"))
+        return ("-include", str(self.folder / PRELUDE))
 
     @property
     def runtime(self) -> Path:
@@ -175,9 +178,12 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="host-") as name:
         scratch = Path(name)
-        shutil.copy(INCLUDE / PRELUDE, scratch / PRELUDE)
-        suffix = "pch" if toolchain.family == "clang" else "gch"
-        _compile(toolchain, scratch, ["-x", "c++-header", PRELUDE, "-o", f"{PRELUDE}.{suffix}"])
+        if toolchain.family == "clang":  # its file names the headers that it was made from, by path
+            header, output, more = str(INCLUDE / PRELUDE), f"{PRELUDE}.pch", ["-Xclang", "-fno-pch-timestamp"]
+        else:  # its file is found beside the header's name
+            shutil.copy(INCLUDE / PRELUDE, scratch / PRELUDE)
+            header, output, more = PRELUDE, f"{PRELUDE}.gch", []
+        _compile(toolchain, scratch, ["-x", "c++-header", header, "-o", output, *more])
         # The runtime's own speed matters more than how long it takes to compile.
         _compile(toolchain, scratch, ["-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"])
         (scratch / "complete").touch()
