@@ -92,7 +92,7 @@ BROKEN_TASKS: dict[str, tuple[str, str]] = {
     "raises": (task(head="raise RuntimeError('weights not found')"), "weights not found"),
     "exits": (task(head="import sys; sys.exit(3)"), ""),
     "no_model": (task().replace("class Model", "class Net"), "Model"),
-    "syntax": (task(head="def broken(:"), "broken"),
+    "syntax": (task(head="def broken(:"), "line 3"),
     "nan": (task(body="return x * float('nan')"), "NaN"),
     "random": (task(body="return x + torch.rand_like(x)"), "random"),
     "cuda_only": (task(body="assert x.is_cuda, 'CUDA please'; return x"), ""),

@@ -110,8 +110,7 @@ async def test_closing_during_a_hung_kernel_leaves_no_process_behind() -> None:
     processes = {judge.pid} | children_of(judge.pid)
     assert len(processes) > 3  # planner, compiler, runner
     await judge.close()
-    with pytest.raises(JudgeError):
-        await hung
+    assert (await hung).cancelled
     assert await all_gone(processes)
 
 

@@ -233,7 +233,10 @@ async def _verify(
         client = JudgeClient(on_progress=show.progress)
         try:
             await client.start()
-            return client, await client.load_task(task.path, target=target, arch=arch, timeout_s=timeout_s)
+            info = await client.load_task(
+                task.path, target=target, arch=arch, timeout_s=timeout_s, limit_s=load_s
+            )
+            return client, info
         except BaseException:
             await client.close()
             raise
