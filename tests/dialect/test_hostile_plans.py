@@ -16,7 +16,6 @@ from dialect_plans import SIZE, Evaluate, error_of, forward, plan_of, size_of, s
 from workbench.core.errors import JudgeError
 from workbench.core.plan import (
     CompileOptions,
-    Diagnostic,
     Fill,
     Knob,
     Launch,
@@ -76,7 +75,7 @@ def test_reaching_the_modules_of_the_process_gains_nothing(
     evaluate: Evaluate, planner: Planner, statement: str
 ) -> None:
     answer = evaluate(attack(statement, "return x"))
-    assert "what its sandbox refuses" in error_of(answer, 12)
+    assert "what its sandbox refuses" in error_of(answer, 10)
     assert not Path("/tmp/escaped").exists()
     assert plan_of(evaluate(GOOD))
 
@@ -101,14 +100,14 @@ def test_system_calls_by_ctypes_are_refused_too(evaluate: Evaluate) -> None:
         (["M['time'].sleep(100)", "return x"], "timeout"),
         (["(10 ** 10 ** 9)"], "timeout"),
         (["'a' * (1 << 40)"], "memory"),
-        (["a = []", "while True: a.append(bytearray(1 << 20))"], "memory"),
-        (["a = []", "while True: a = [a, a[:]] + a"], "memory"),
+        (["a = []", "while True: a.append(bytes(1 << 20))"], "memory"),
+        (["a = []", "while True: a += a or [0]"], "memory"),
         (["os._exit(0)"], "died"),
         (["os._exit(7)"], "died"),
         (["os.abort()"], "died"),
         (["os.kill(os.getpid(), 9)"], "died"),
         (["ctypes.string_at(0)"], "died"),
-        (["M['sys'].setrecursionlimit(1 << 30)", "def f(): return [f()]", "f()"], "died"),
+        (["M['sys'].setrecursionlimit(1 << 30)", "def f(): return [f()]", "f()"], "timeout"),
         (["os.close(3); os.close(4); os.close(5); os.close(6)", "return x"], "died"),
     ],
 )
@@ -117,7 +116,9 @@ def test_a_plan_that_ends_or_eats_its_process_fails_alone(
 ) -> None:
     answer = evaluate(attack(*body))
     assert isinstance(answer, PlanFailure)
-    assert answer.cause == cause or (cause == "died" and answer.cause in ("memory", "plan"))
+    assert answer.cause == cause or (
+        cause in ("died", "timeout") and answer.cause in ("memory", "plan", "died")
+    )
     assert answer.diagnostics[0].message
     assert plan_of(evaluate(GOOD))
 
@@ -213,7 +214,7 @@ def tensor(which: PlanTensor, **fields: Any) -> Plan:
     return changed(tensors=(forged, Y) if which is X else (X, forged))
 
 
-SCRATCH = PlanTensor(origin="op", spec=contiguous((64, 512), "float32"), role="scratch", line=3)
+SCRATCH = PlanTensor(origin="op", spec=contiguous((64, 512), "float32"), role="scratch", line=5)
 RELU = LibraryStep(op="aten.relu", args=(TensorArg(0),), outputs=(2,), line=5)
 
 FORGERIES: dict[str, Plan] = {
@@ -316,7 +317,7 @@ def test_a_forged_plan_cannot_ignore_the_knobs_or_use_a_forbidden_library(evalua
         b"\x00",
         b"garbage",
         b"\x81\xa8outcomes\xdd\xff\xff\xff\xff",
-        b"\x91" * 100_000,
+        b"\x91" * 20_000,
         b"\xc1",
         msgspec.msgpack.encode(Evaluated()),
         msgspec.msgpack.encode(Evaluated((Outcome(None, None),))),
@@ -325,6 +326,7 @@ def test_a_forged_plan_cannot_ignore_the_knobs_or_use_a_forbidden_library(evalua
         msgspec.msgpack.encode({"outcomes": [{"plan": 3, "not_covered": None}]}),
         msgspec.msgpack.encode(Evaluated()) * 2,
     ],
+    ids=lambda answer: answer[:12].hex(),
 )
 def test_bytes_that_are_no_answer_fail_as_tampering(evaluate: Evaluate, answer: bytes) -> None:
     assert "tampered with its own evaluation" in error_of(evaluate(writes(answer)))
@@ -334,7 +336,7 @@ def test_bytes_that_are_no_answer_fail_as_tampering(evaluate: Evaluate, answer: 
 def test_an_answer_without_end_is_cut(evaluate: Evaluate) -> None:
     endless = attack(
         "junk = b'x' * (1 << 16)",
-        "for fd in range(3, 16):",
+        "for fd in range(15, 2, -1):",
         "    try:",
         "        while True: os.write(fd, junk)",
         "    except Exception: pass",
@@ -344,13 +346,19 @@ def test_an_answer_without_end_is_cut(evaluate: Evaluate) -> None:
 
 
 def test_a_forged_failure_keeps_only_what_a_plan_can_say_of_itself(evaluate: Evaluate) -> None:
-    forged = PlanFailure(
-        tuple(
-            Diagnostic(f"\x1b[2J\x9b2J{i} \u202e\x07evil" + "y" * 100_000, -5, 1 << 50) for i in range(1000)
-        ),
-        "timeout",
+    text = "'\\x1b[2J\\x9b2J\\u202e\\x07evil' + 'y' * 10_000"
+    forged = f"[{{'message': {text}, 'line': -5, 'column': 1 << 50, 'severity': 'note'}}] * 100"
+    answer = evaluate(
+        attack(
+            f"failure = {{'diagnostics': {forged}, 'cause': 'timeout'}}",
+            "view = M['msgspec'].msgpack.encode({'outcomes': (), 'failure': failure})",
+            "for fd in range(15, 2, -1):",
+            "    try:",
+            "        while view: view = view[os.write(fd, view):]",
+            "    except Exception: pass",
+            "os._exit(0)",
+        )
     )
-    answer = evaluate(writes(msgspec.msgpack.encode(Evaluated(failure=forged))))
     assert isinstance(answer, PlanFailure)
     assert answer.cause == "plan"
     assert len(answer.diagnostics) == recheck.MAX_DIAGNOSTICS
@@ -433,7 +441,7 @@ def test_evaluations_from_several_threads_do_not_mix(planner: Planner) -> None:
     [t.join() for t in threads]
     for i in range(8):
         assert answers[i][0].size == f"s{i + 1}"
-        assert answers[i][0].tensors[0].spec.shape == (i + 1,)
+        assert answers[i][0].tensors[1].spec.shape == (i + 1,)
 
 
 def test_the_planner_process_imports_neither_torch_nor_numpy_nor_textual() -> None:

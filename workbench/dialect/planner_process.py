@@ -58,6 +58,8 @@ def main(fd: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
+    if null > 2:
+        os.close(null)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()  # children share these pages; a collection in one would copy them

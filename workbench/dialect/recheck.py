@@ -45,6 +45,8 @@ def rebuild(
     try:
         _tensors_and_steps(builder, plan)
         builder.compile(dict(plan.options.defines), plan.options.fast_math, plan.options.max_registers)
+        if unknown := set(knobs) - plan.values.keys():
+            raise ForgeryError(f"the knob {min(unknown)} is not set")
         for knob in plan.knobs:
             builder.tune(knob.name, knob.default, knob.choices, knobs.get(knob.name))
         for name, number in plan.saved:
@@ -92,6 +94,8 @@ def _tensors_and_steps(builder: PlanBuilder, plan: Plan) -> None:
                 raise ForgeryError("a tensor of zeros is filled by no step, or too late")
             pending = next(steps, None)
         _tensor(builder, tensor)
+        if len(builder.tensors) != count + 1:
+            raise ForgeryError("a tensor of the signature twice")
     if pending is not None:
         raise ForgeryError("a step cannot be where it is")
 
