@@ -239,6 +239,8 @@ def encode_scalar(argument: ScalarArg, parameter: KernelParameter) -> bytes:
     if size not in (1, 2, 4, 8):
         raise ValueError(f"{what}, the parameter is {wanted} of {size} bytes")
     number = int(value)
+    if re.search(r"\bbool\b", parameter.type) and number not in (0, 1):
+        raise ValueError(f"{what}, which does not fit the parameter {wanted}: write True or False")
     unsigned = re.search(r"\bunsigned\b|\bu?int\d+_t\b|\bsize_t\b|\bbool\b", parameter.type) is not None
     unsigned = unsigned and not re.search(r"\bint\d+_t\b", parameter.type)
     signed = parameter.kind == "int" and bool(parameter.type) and not unsigned
@@ -250,18 +252,20 @@ def encode_scalar(argument: ScalarArg, parameter: KernelParameter) -> bytes:
 
 
 def _encode_float(value: float, parameter: KernelParameter, wanted: str) -> bytes:
-    if parameter.size == 2 and "bfloat16" in parameter.type:
-        (bits,) = struct.unpack("<I", struct.pack("<f", value))
-        if value == value:  # round to nearest even; a NaN keeps its upper half
-            bits += 0x7FFF + ((bits >> 16) & 1)
-        return struct.pack("<H", (bits >> 16) & 0xFFFF)
-    form = {2: "<e", 4: "<f", 8: "<d"}.get(parameter.size)
+    brain = parameter.size == 2 and "bfloat16" in parameter.type
+    form = "<f" if brain else {2: "<e", 4: "<f", 8: "<d"}.get(parameter.size)
     if form is None:
         raise ValueError(f"the float {value!r}, the parameter is {wanted} of {parameter.size} bytes")
     try:
-        return struct.pack(form, value)
+        packed = struct.pack(form, value)
     except OverflowError:
         raise ValueError(f"the float {value!r}, which is too large for the parameter {wanted}") from None
+    if not brain:
+        return packed
+    (bits,) = struct.unpack("<I", packed)
+    if value == value:  # round to nearest even; a NaN keeps its upper half
+        bits += 0x7FFF + ((bits >> 16) & 1)
+    return struct.pack("<H", (bits >> 16) & 0xFFFF)
 
 
 def pack_arguments(launch: Launch, kernel: Kernel) -> tuple[bytes | TensorArg | PointersArg, ...]:
