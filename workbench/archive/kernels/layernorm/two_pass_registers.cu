@@ -12,7 +12,8 @@ def forward(x, weight, bias, eps):
     block = BLOCK
     while cols > 32 * block:  # long rows: more threads rather than spilled registers
         block *= 2
-    compile(defines={"BLOCK": block, "ITEMS": 4 * cdiv(cols, 4 * block)})
+    # A power of two, so that a few compilations serve all widths.
+    compile(defines={"BLOCK": block, "ITEMS": 4 * next_power_of_2(cdiv(cols, 4 * block))})
     y = empty_like(x)
     launch("layernorm", grid=rows, block=block, args=[x, weight, bias, y, cols, eps])
     return y

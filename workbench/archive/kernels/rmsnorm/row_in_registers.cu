@@ -12,7 +12,8 @@ def forward(x, weight, eps):
     block = BLOCK
     while cols > 32 * block:  # long rows: more threads rather than spilled registers
         block *= 2
-    compile(defines={"BLOCK": block, "GROUPS": cdiv(cols, 4 * block)})
+    # A power of two, so that a few compilations serve all widths.
+    compile(defines={"BLOCK": block, "GROUPS": next_power_of_2(cdiv(cols, 4 * block))})
     y = empty_like(x)
     launch("rmsnorm", grid=rows, block=block, args=[x, weight, y, cols, eps])
     return y
