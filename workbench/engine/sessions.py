@@ -51,7 +51,7 @@ def task_key(task: str) -> str:
 
 def task_name(task: str) -> str:
     """The task's name before it is loaded: "tasks/rmsnorm.py" and "pkg.rmsnorm:Model" are "rmsnorm"."""
-    if os.path.exists(task):
+    if os.path.exists(task) or task.endswith(".py"):
         return Path(os.path.realpath(task)).stem
     return task.partition(":")[0].rpartition(".")[2] or task
 

@@ -1,0 +1,192 @@
+"""Rounds of work on a session in each of which one process is killed at a random moment, and what must hold then.
+
+Every event that any screen was shown is in the log afterwards, word for word, and the session goes on: reopening
+judges what was not judged. Used by a test (a few rounds) and by tests/bench/kill9.py (many).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+from engine_world import PATIENCE_S, World, alive, children
+
+from workbench.core.errors import SessionError
+from workbench.core.events import Event, decode_event, encode_event
+from workbench.core.messages import EventHappened, MarkCandidate, SubmitCandidate, VerifyAgain
+from workbench.core.session import SessionState, fold
+from workbench.engine.client import EngineClient
+from workbench.engine.store import read_log
+
+VICTIMS = ("engine", "judge", "below", "client", "everything")
+WAITING = ("queued", "judging", "stale")
+
+CLIENT = """
+import asyncio, os, sys
+from workbench.core.events import encode_event
+from workbench.core.messages import EventHappened
+from workbench.engine.client import start_session
+async def main():
+    client = await start_session(sys.argv[1]).connect(author="bob")
+    await client.attach()
+    os.write(1, b"attached\\n")
+    async for message in client.messages():
+        if isinstance(message, EventHappened):
+            os.write(1, encode_event(message.event) + b"\\n")
+asyncio.run(main())
+"""
+
+
+class Shown:
+    """What screens were shown: every event, by number."""
+
+    def __init__(self) -> None:
+        self.events: dict[int, Event] = {}
+        self.states: list[SessionState] = []
+
+    def add(self, event: Event) -> None:
+        known = self.events.setdefault(event.seq, event)
+        assert known == event, f"two screens saw different events {event.seq}: {known} and {event}"
+
+    def check(self, session: Path) -> None:
+        """Every shown event is in the log as it was shown, and every shown state is what the log folds to."""
+        contents = read_log(session / "events.jsonl")
+        logged = {event.seq: event for event in contents.events}
+        for seq, event in self.events.items():
+            assert seq in logged, f"event {seq} was shown and is gone: {event}"
+            assert encode_event(logged[seq]) == encode_event(event)
+        for state in self.states:
+            assert fold(e for e in contents.events if e.seq <= state.seq) == state
+        assert [e.seq for e in contents.events] == list(range(1, len(contents.events) + 1))
+
+
+async def one_round(
+    world: World, rng: random.Random, shown: Shown, *, sources: list[bytes], limit_s: float
+) -> str:
+    """Open, work, kill one process within `limit_s` seconds, check; returns who was killed.
+
+    Args:
+        sources: candidates to submit, each varied so that it is no duplicate.
+    """
+    client = await world.open(author="ada")
+    shown.states.append(msgspec.msgpack.decode(msgspec.msgpack.encode(client.state), type=SessionState))
+    reading = asyncio.create_task(_read(client, shown))
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", CLIENT, client.session],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    working = asyncio.create_task(_work(world, client, rng, sources))
+    victim = rng.choice(VICTIMS)
+    await asyncio.sleep(rng.random() * limit_s)
+    killed = _kill(world, victim, process, rng)
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError, SessionError):
+        await working
+    process.kill()
+    assert process.stdout is not None
+    for line in process.stdout.read().splitlines(keepends=True):
+        if line.endswith(b"\n") and line != b"attached\n":
+            shown.add(decode_event(line))
+    process.wait()
+    if "engine" in killed or victim == "everything":
+        done, _ = await asyncio.wait({reading}, timeout=PATIENCE_S)
+        assert done, f"{killed} was killed, but the screen's connection stays: {client._reading}, {world.engine_pids()}"
+    reading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
+    shown.states.append(msgspec.msgpack.decode(msgspec.msgpack.encode(client.state), type=SessionState))
+    await client.close()
+    shown.check(Path(client.session))
+    return killed
+
+
+async def settle(world: World, shown: Shown) -> SessionState:
+    """Open once more and wait until everything has a verdict."""
+    client = await world.open(author="ada")
+    async with asyncio.timeout(10 * PATIENCE_S):
+        while any(view.state in WAITING for view in client.state.candidates.values()):
+            async for message in client.messages():
+                if isinstance(message, EventHappened):
+                    shown.add(message.event)
+                    break
+            else:
+                raise AssertionError(f"the engine ended: {client.closed}")
+    shown.check(Path(client.session))
+    state = client.state
+    await client.stop_engine(force=True)
+    await client.close()
+    return state
+
+
+async def _read(client: EngineClient, shown: Shown) -> None:
+    async for message in client.messages():
+        if isinstance(message, EventHappened):
+            shown.add(message.event)
+
+
+async def _work(world: World, client: EngineClient, rng: random.Random, sources: list[bytes]) -> None:
+    mine = world.root / "mine.cu"
+    while True:
+        source = rng.choice(sources) + b"\nstatic const int number_%d = 0;\n" % rng.getrandbits(40)
+        known = list(client.state.candidates)
+        match rng.randrange(6):
+            case 0 | 1:
+                await client.request(
+                    SubmitCandidate(source=source, name="submitted", parents=tuple(known[-1:]))
+                )
+            case 2:
+                mine.write_bytes(source)
+                await client.submit_file(mine)
+            case 3 if known:
+                await client.request(
+                    MarkCandidate(candidate=rng.choice(known), mark="accepted", reason="é\n")
+                )
+            case 4 if known:
+                await client.request(VerifyAgain(candidate=rng.choice(known)))
+            case 5 if rng.random() < 0.2:
+                world.task.write_text(world.task.read_text() + "\n# saved\n")
+        await asyncio.sleep(rng.random() * 0.05)
+
+
+def _kill(world: World, victim: str, process: subprocess.Popen[bytes], rng: random.Random) -> str:
+    """kill -9; says whom, "nobody" where that process was not there."""
+    engines = world.engine_pids()
+    judges = [child for engine in engines for child in _children_of(engine)]
+    below = [pid for judge in judges for pid in children(judge)]
+    chosen: list[int] = {
+        "engine": engines,
+        "judge": judges[:1],
+        "below": rng.sample(below, 1) if below else [],
+        "client": [process.pid],
+        "everything": [*engines, *judges, *below, process.pid],
+    }[victim]
+    for pid in chosen:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if victim in ("engine", "everything"):
+        world.kill_engines()
+        for pid in (*judges, *below):
+            # What the engine started ends with it: its successor must not share the device with a forgotten judge.
+            for _ in range(2000):
+                if not alive(pid):
+                    break
+                os.sched_yield()
+                signal.sigtimedwait([], 0.01)
+            assert not alive(pid), f"{pid} outlived its engine"
+    return victim if chosen else "nobody"
+
+
+def _children_of(pid: int) -> list[int]:
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.extend(map(int, path.read_text().split()))
+    return found
