@@ -106,15 +106,11 @@ def reference(info: TaskInfo | None, limits: LaunchLimits, arch: str = "") -> st
     parts = [DIALECT, limits_text(limits, arch)]
     if info is None or not info.own_kernels_only:
         parts.append(operators_text())
+    note = "it evaluates and compiles; its kernel computes nothing yet"
     if info is not None:
         parts.append(sizes_text(info))
-        parts.append(
-            "SKELETON (it evaluates and compiles; its kernel computes nothing yet)\n" + skeleton([EXAMPLE])
-        )
+        parts.append(f"SKELETON ({note})\n{skeleton(info.sizes)}")
     else:
         parts.append(f"EXAMPLE SIGNATURE: {signature_text(EXAMPLE)}\n")
-        parts.append(
-            "SKELETON for it (it evaluates and compiles; its kernel computes nothing yet)\n"
-            + skeleton([EXAMPLE])
-        )
+        parts.append(f"SKELETON for it ({note})\n{skeleton([EXAMPLE])}")
     return "\n".join(parts)
