@@ -8,6 +8,7 @@ established is returned by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,6 +26,8 @@ from workbench.profile.sass import Instruction, SassFunction, SourceLine, disass
 
 CANDIDATE = "candidate.cu"
 """The file name that every build gives the candidate (`runner.compiler.messages.FILE_NAME`)."""
+
+_SPECIAL = re.compile(r"(?<![\w.])SR(?:Z\b|_[\w.]+)")
 
 Severity = Literal["fail", "warn"]
 
@@ -222,11 +225,9 @@ def _check_globals(state: _Audit, kernel: Kernel, reached: Reached) -> None:
 
 
 def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction) -> None:
-    if instruction.name not in ("S2R", "S2UR", "CS2R"):
-        return
-    for part in operands(instruction)[1:]:
-        register = part.strip()
-        if not register.startswith("SR") or register in SPECIAL_REGISTERS:
+    # By operand, not by opcode: each architecture adds ways to read one (S2R, S2UR, CS2R, CS2UR).
+    for register in _SPECIAL.findall(instruction.operands):
+        if register in SPECIAL_REGISTERS:
             continue
         line = own_line(instruction)
         if register.startswith(TIMERS):

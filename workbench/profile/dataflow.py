@@ -16,6 +16,7 @@ from workbench.profile.registers import (
     constant_reads,
     constant_value,
     destination,
+    predicates,
     sources,
     stored_registers,
 )
@@ -176,10 +177,21 @@ def _step(instruction: Instruction, registers: _Registers, flow: Flow, addresses
         _store(instruction, registers, flow)
     if name in ("LDG", "LD", "LDGSTS", "UTMALDG", "UBLKCP", "LDGMC", "TEX", "TLD", "SULD"):
         flow.reads = True
+    if "SETP" in name or name in ("PLOP3", "VOTE", "FCHK"):
+        # A comparison's outcome is a computed value once it is selected or stored by.
+        data = (
+            used & (registers.computed | registers.loaded)
+            or set(predicates(instruction, 2)) & registers.computed
+        )
+        for predicate in predicates(instruction, 0):
+            (registers.computed.add if data else registers.computed.discard)(predicate)
     results = destination(instruction)
     if not results:
         return
     computed = bool(used & registers.computed)
+    computed |= name in ("SEL", "FSEL", "USEL", "P2R") and bool(
+        set(predicates(instruction, 0)) & registers.computed
+    )
     loaded = bool(used & registers.loaded)
     target = next((registers.points_to[r] for r in sorted(used) if r in registers.points_to), None)
     if name in LOADS:

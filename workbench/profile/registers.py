@@ -114,6 +114,12 @@ def sources(instruction: Instruction) -> set[str]:
     return set(_REGISTER.findall(text))
 
 
+def predicates(instruction: Instruction, first: int) -> tuple[str, ...]:
+    """Predicates among the operands from number `first` on; SETP instructions name their results as the first two."""
+    found = (re.fullmatch(r"!?(U?P\d)", part) for part in operands(instruction)[first:])
+    return tuple(match[1] for match in found if match)
+
+
 def address_registers(instruction: Instruction) -> set[str]:
     """Registers in the address of a load, a store or an atomic (the descriptor's own left out)."""
     text = re.sub(r"desc\[[^\]]*\]", "", instruction.operands)

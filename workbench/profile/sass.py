@@ -31,7 +31,7 @@ MAX_OUTPUT = 512 << 20
 _KEPT = 32
 MAX_KEPT_FILES = 2000
 """Answers on disk; a small kernel's takes 2 KB."""
-_FORMAT = 1
+_FORMAT = 2
 
 _SECTION = re.compile(r"^\s*\.section\s+(\.text\.\S+?),")
 _LABEL = re.compile(r"^(\.?[\w$.]+):\s*$")
@@ -232,7 +232,8 @@ def parse(text: str) -> tuple[SassFunction, ...]:
                 body.append(Instruction(int(match[1], 16), match[3], match[4], match[2] or "", tuple(chain)))
         elif (section := _SECTION.match(line)) is not None:
             flush()
-            symbol, also, body, chain, fresh = section[1].removeprefix(".text."), [], [], [], True
+            # The line stays: nvdisasm names a place only where it differs from the last one, across sections too.
+            symbol, also, body, fresh = section[1].removeprefix(".text."), [], [], True
         elif (kind := _FUNCTION_SIZE.match(line)) is not None and kind[1] != symbol:
             also.append(kind[1])
     flush()

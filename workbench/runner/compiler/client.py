@@ -82,8 +82,9 @@ class Compiler:
             cache: folder of finished builds; None takes the user's cache folder.
             timeout_s: limit of one build.
         """
-        folder = cache if cache is not None else Path(platformdirs.user_cache_dir("workbench")) / "builds"
-        self._cache = BuildCache(folder)
+        user = Path(platformdirs.user_cache_dir("workbench"))
+        self._cache = BuildCache(cache if cache is not None else user / "builds")
+        self._prepared = user / "prepared"
         self._timeout_s = timeout_s
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -205,9 +206,8 @@ class Compiler:
 
     def _spawn(self) -> None:
         self._work = Path(tempfile.mkdtemp(prefix="workbench-compiler-"))
-        prepared = self._cache.folder / "prepared"
         command = [sys.executable, "-P", "-m", "workbench.runner.compiler"]
-        command += [str(os.getpid()), str(self._work), str(prepared)]
+        command += [str(os.getpid()), str(self._work), str(self._prepared)]
         kept = (
             "PATH",
             "HOME",
