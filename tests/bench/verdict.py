@@ -51,8 +51,9 @@ async def warm(tasks: list[str]) -> tuple[list[Verdict], list[Verdict]]:
                 again = statistics.median(v.seconds.total for v in cached[-CACHED_ROUNDS:])
                 name = f"{task}/{kernel.stem}"
                 print(f"{name:46} {first.outcome:5} {first.seconds.total:6.2f} s {again:6.2f} s", flush=True)
-                if first.outcome != "pass":
-                    print(f"    {first.first_line}")
+                for verdict in [first, *cached[-CACHED_ROUNDS:]]:
+                    if verdict.outcome != "pass":
+                        print(f"    {verdict.first_line}")
     return fresh, cached
 
 

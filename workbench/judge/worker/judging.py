@@ -6,6 +6,7 @@ import contextlib
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from workbench.core.build import CudaBuild, HostBuild, Kernel
@@ -23,6 +24,7 @@ from workbench.judge.worker.parts import Parts
 from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherSizes, Prepared, References
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.task.loader import LoadedTask
+from workbench.profile.audit import AuditReport, audit
 from workbench.runner.host.client import HostRunner
 from workbench.runner.host.faults import Fault
 
@@ -41,6 +43,7 @@ class Built:
     no_host: str = ""
     """Why it cannot run on the host; "" where it can."""
     runner: HostRunner | None = None
+    audit: Future[AuditReport] | None = None
 
 
 class Judging:
@@ -114,6 +117,21 @@ class Judging:
         if old is not None:
             self._drop_runner(old)
         self.builds[options] = built
+
+    def start_audit(self, built: Built) -> None:
+        """Disassemble and audit in the background."""
+        built.audit = self.bench.audits.submit(audit, built.cuda, tuple(built.kernels))
+
+    def audited(self, built: Built) -> AuditReport:
+        """What the audit found.
+
+        Raises:
+            JudgeError: there is no nvdisasm.
+        """
+        if built.audit is None:
+            self.start_audit(built)
+        assert built.audit is not None
+        return built.audit.result()
 
     def stage(self, size: SizeSpec, plan: Plan | None = None) -> Stage:
         """The plan at `size`, ready to run; the judged size's is kept for all gates.

@@ -21,6 +21,7 @@ class Parts:
         self.planner = Planner()
         self.runners = HostRunners()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="judge-reference")
+        self.audits = ThreadPoolExecutor(1, thread_name_prefix="judge-audit")
         self._runner: HostRunner | None = None
         self._busy: Planner | Compiler | None = None
 
@@ -63,6 +64,7 @@ class Parts:
     def close(self) -> None:
         """End every process."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+        self.audits.shutdown(wait=False, cancel_futures=True)
         self.runners.close()
         self.planner.close()
         self.compiler.close()

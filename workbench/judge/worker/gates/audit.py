@@ -7,7 +7,6 @@ from workbench.core.plan import LibraryStep
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
 from workbench.profile.audit import Finding as AuditFinding
-from workbench.profile.audit import audit
 
 
 def run(judging: Judging) -> Finding:
@@ -23,7 +22,7 @@ def run(judging: Judging) -> Finding:
     tables: dict[str, None] = {}
     for built in judging.builds.values():
         try:
-            report = audit(built.cuda, tuple(built.kernels))
+            report = judging.audited(built)
         except JudgeError as error:
             raise CannotJudge(str(error)) from None
         judging.checkpoint()

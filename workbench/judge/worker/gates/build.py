@@ -8,6 +8,7 @@ from workbench.dialect.check import check_arguments
 from workbench.judge.worker.gates.parse import failed
 from workbench.judge.worker.judging import Built, Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
+from workbench.runner.compiler.client import Builds
 
 
 def run(judging: Judging) -> Finding:
@@ -58,22 +59,16 @@ def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
         wanted = dict.fromkeys([*known.kernels, *wanted])
     if not wanted:
         return None  # fills or library steps only, which the audit refuses or lists
-    builds = judging.bench.build(
-        judging.source,
-        options,
-        tuple(wanted),
-        file_name=judging.file_name,
-        arch=judging.arch,
-        host=host,
-    )
-    judging.checkpoint()
-    cuda, host_build = builds.cuda, builds.host
+    cuda = _compile(judging, options, tuple(wanted), arch=judging.arch).cuda
     if isinstance(cuda, BuildFailure):
         if cuda.cause == "missing":
             raise CannotJudge(_sentence(cuda, "NVRTC is not installed; install nvidia-cuda-nvrtc."))
         return failed(cuda.diagnostics, cause=cuda.cause, compiler=cuda.version)
     assert isinstance(cuda, CudaBuild)
     built = Built(cuda, None, {k.name: k for k in cuda.kernels})
+    # One after the other: NVRTC takes a tenth of the host compiler's time, and while that works the audit can too.
+    judging.start_audit(built)
+    host_build = _compile(judging, options, tuple(wanted), host=True).host if host else None
     if isinstance(host_build, BuildFailure):
         if host_build.cause in ("timeout", "memory", "died"):
             return failed(host_build.diagnostics, cause=host_build.cause, compiler=host_build.version)
@@ -87,6 +82,21 @@ def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
         built.host = host_build
     judging.keep(options, built)
     return _arguments(judging, plans, built)
+
+
+def _compile(
+    judging: Judging,
+    options: CompileOptions,
+    kernels: tuple[str, ...],
+    *,
+    arch: str | None = None,
+    host: bool = False,
+) -> Builds:
+    builds = judging.bench.build(
+        judging.source, options, kernels, file_name=judging.file_name, arch=arch, host=host
+    )
+    judging.checkpoint()
+    return builds
 
 
 def _arguments(judging: Judging, plans: list[Plan], built: Built) -> Finding | None:
