@@ -49,7 +49,7 @@ def run(step: LibraryCall) -> str:
             operator = getattr(operator, name.split(".", 1)[1])
         arguments = [_argument(a) for a in step.args]
         with torch.no_grad():
-            results = operator(*arguments, **{k: _argument(v) for k, v in step.kwargs.items()})
+            results = operator(*arguments, **{k: _keyword(k, v) for k, v in step.kwargs.items()})
         if isinstance(results, torch.Tensor):
             results = (results,)
         results = [r for r in results if isinstance(r, torch.Tensor)]
@@ -65,12 +65,15 @@ def run(step: LibraryCall) -> str:
 
 
 def _argument(value: Any) -> Any:
-    import torch
-
     if isinstance(value, TensorView):
         return _tensor(value)
     if isinstance(value, tuple):
         return list(value)
-    if isinstance(value, str) and value.startswith("torch."):
-        return getattr(torch, value.removeprefix("torch."))
     return value
+
+
+def _keyword(name: str, value: Any) -> Any:
+    import torch
+
+    # The plan names a dtype by its full name without the prefix ("float32").
+    return getattr(torch, value) if name == "dtype" and isinstance(value, str) else _argument(value)

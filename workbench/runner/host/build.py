@@ -17,8 +17,8 @@ from workbench.runner.host.toolchain import Prepared, compiler_environment, prep
 
 TIMEOUT_S = 30
 _ENTRIES = "workbench-entries"
-_NAME = re.compile(r"[A-Za-z_]\w*(::[A-Za-z_]\w*)*\s*(<[A-Za-z0-9_:<>, *&.+\-]*>)?")
-_DEFINE = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?")
+_NAME = re.compile(r"[A-Za-z_]\w*(::[A-Za-z_]\w*)* *(<[A-Za-z0-9_:<>, *&.+\-]*>)?", re.ASCII)
+_DEFINE = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?", re.ASCII)
 _DIAGNOSTIC = re.compile(
     r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:(?P<column>\d+):)? (?P<kind>fatal error|error|warning|note): (?P<text>.*)$"
 )
@@ -121,13 +121,13 @@ def compile_host(
         )
 
     for kernel in kernels:
-        if len(kernel) > 512 or not _NAME.fullmatch(kernel.strip()):
+        if len(kernel) > 512 or not _NAME.fullmatch(kernel):
             return failure(
                 "source",
                 Diagnostic(f'{kernel!r} is not a kernel\'s name; give an extern "C" name or name<arguments>'),
             )
     for name, value in options.defines:
-        if not _DEFINE.fullmatch(name) or "\n" in value or "\r" in value:
+        if not _DEFINE.fullmatch(name) or re.search(r"[\n\r]|\\\s*$", value):
             return failure("source", Diagnostic(f"the define {name!r} cannot be written as one line"))
     needs_cuda = unsupported(device_text)
     if needs_cuda:
@@ -237,9 +237,9 @@ def _diagnostics(said: str, file_name: str, changed: Rewritten, kernels: Sequenc
                 Diagnostic(
                     f"the plan launches {name!r}, which does not name one kernel: {text}", severity=severity
                 )
-            )  # type: ignore[arg-type]
+            )
         elif match["file"] == file_name:
-            found.append(Diagnostic(text, line, changed.column(line, column) if column else 0, severity))  # type: ignore[arg-type]
+            found.append(Diagnostic(text, line, changed.column(line, column) if column else 0, severity))
         elif severity == "error":
             found.append(Diagnostic(f"{text} (in {Path(match['file']).name}, line {line})"))
     errors = [d for d in found if d.severity == "error"]

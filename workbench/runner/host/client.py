@@ -39,8 +39,8 @@ _TLS_BYTES = 2 << 20
 
 
 def default_memory_bytes() -> int:
-    """Address space of a runner: the smaller of 16 GiB and three quarters of this machine's memory."""
-    return min(16 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4)
+    """Address space of a runner: the smaller of 16 GiB and half of this machine's memory."""
+    return min(16 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
 
 
 def _environment() -> dict[str, str]:
@@ -192,12 +192,13 @@ class HostRunner:
             os.close(library)
             os.close(page)
         try:
-            answer = process.expect(m.Loaded, LOAD_TIMEOUT_S)
+            answer = process.expect(m.Loaded, self._pool.load_timeout_s)
         except RunnerDiedError as error:
             code = self._drop()
             if error.timeout:
                 return Fault(
-                    "hang", f"loading the library took more than {LOAD_TIMEOUT_S:g} s (a static constructor?)"
+                    "hang",
+                    f"loading the library took more than {self._pool.load_timeout_s:g} s (a static constructor?)",
                 )
             return Fault(
                 "crash", f"loading the library ended the runner (exit code {code}; a static constructor?)"
@@ -346,12 +347,20 @@ class HostRunner:
 class HostRunners:
     """Starts runners; a spare one is always being prepared in the background. A context manager."""
 
-    def __init__(self, *, memory_bytes: int | None = None, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        memory_bytes: int | None = None,
+        workers: int | None = None,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+    ) -> None:
         """
         Args:
             memory_bytes: address space of a runner, arenas included.
             workers: OS threads for blocks; None: as many as there are processors, at most 16.
+            load_timeout_s: for loading a library, its static constructors included, seconds.
         """
+        self.load_timeout_s = load_timeout_s
         self.memory_bytes = memory_bytes or default_memory_bytes()
         self.workers = workers or min(len(os.sched_getaffinity(0)), 16)
         self.evidence = Evidence((), ())

@@ -163,7 +163,7 @@ def line_of(library: bytes, pc: int) -> int:
     from elftools.elf.elffile import ELFFile  # only when something went wrong: 0.1 s
 
     try:
-        dwarf = ELFFile(io.BytesIO(library)).get_dwarf_info()  # type: ignore[no-untyped-call]
+        dwarf = ELFFile(io.BytesIO(library)).get_dwarf_info()
         for unit in dwarf.iter_CUs():
             program = dwarf.line_program_for_CU(unit)
             if program is None:

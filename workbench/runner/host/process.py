@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import mmap
 import os
-import resource
 import socket
 import struct
 import sys
@@ -68,7 +67,6 @@ class Runner:
         self.channel = channel
         self.library: ctypes.CDLL | None = None
         self.mapped: list[tuple[int, int]] = []
-        self.kept: tuple[tuple[m.Mapping_, ...], tuple[int, ...]] | None = None
         self.report_map: mmap.mmap | None = None
         self.report: m.Report | None = None
 
@@ -94,7 +92,6 @@ class Runner:
             library.prepare()
         with contextlib.suppress(OSError):  # where memory is short, the kernel should take the runner first
             Path("/proc/self/oom_score_adj").write_text("1000")
-        resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
         send(self.channel, m.Confined(confine(Policy(loads=True, memory_bytes=request.memory_bytes))))
         library_fd, report_fd = fds
         self.report_map = mmap.mmap(report_fd, m.REPORT_BYTES)
