@@ -43,7 +43,17 @@ from workbench.ui.app import WorkbenchApp
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "workbench" / "archive" / "kernels" / "rmsnorm"
 TASK = LocatedTask(str(ROOT / "tasks" / "rmsnorm.py"), "rmsnorm", True)
-HOST_GATES = ("parse", "compile", "audit", "numerics", "precision", "poison", "inputs_intact", "bounds", "determinism")
+HOST_GATES = (
+    "parse",
+    "compile",
+    "audit",
+    "numerics",
+    "precision",
+    "poison",
+    "inputs_intact",
+    "bounds",
+    "determinism",
+)
 
 
 def task_info(fingerprint: str = "f1") -> TaskInfo:
@@ -69,13 +79,17 @@ def gates(count: int = len(HOST_GATES), failed: str | None = None, evidence: dic
     found = []
     for i, name in enumerate(HOST_GATES[:count]):
         if name == failed:
-            found.append(Gate(name, "fail", "93 of 32768 elements differ by more than allowed", evidence or {}, 0.41))
+            found.append(
+                Gate(name, "fail", "93 of 32768 elements differ by more than allowed", evidence or {}, 0.41)
+            )
             break
         found.append(Gate(name, "pass", f"{name} holds for 12 cases", {}, 0.02 * (i + 1)))
     return tuple(found)
 
 
-def verdict(candidate: str, *, failed: str | None = None, evidence: dict[str, object] | None = None) -> Verdict:
+def verdict(
+    candidate: str, *, failed: str | None = None, evidence: dict[str, object] | None = None
+) -> Verdict:
     """A host verdict as the judge would write it."""
     kernel = KernelResources("rmsnorm", 32, 0, 2048, 0.75, block=(256, 1, 1), limiter="registers")
     return Verdict(
@@ -116,7 +130,9 @@ def summary(found: Verdict, *, rank: float | None = None) -> VerdictSummary:
 def started() -> list[ev.Event]:
     """A session whose task is loaded."""
     return [
-        ev.SessionStarted(task_path=TASK.path, task_name="rmsnorm", version="0.1.0", target="host", arch="sm_90a"),
+        ev.SessionStarted(
+            task_path=TASK.path, task_name="rmsnorm", version="0.1.0", target="host", arch="sm_90a"
+        ),
         ev.TaskLoaded(revision=1, info=task_info()),
     ]
 
@@ -151,7 +167,9 @@ class ScriptedEngine:
         """The engine is busy."""
         self._queue.put_nowait(progress)
 
-    def add(self, candidate: str, name: str = "", source: str | bytes = "", **fields: object) -> ev.CandidateAdded:
+    def add(
+        self, candidate: str, name: str = "", source: str | bytes = "", **fields: object
+    ) -> ev.CandidateAdded:
         """The event of a candidate with its file."""
         self.sources[candidate] = source.encode() if isinstance(source, str) else source
         given = {"provenance": "human", **fields}
@@ -221,13 +239,19 @@ class ScriptedEngine:
                 return Answer(request=0, ok=True, data=encode_verdict(self.verdicts[candidate]))
             case MarkCandidate():
                 self.say(
-                    ev.CandidateMarked(candidate=message.candidate, mark=message.mark, reason=message.reason, author="ada")
+                    ev.CandidateMarked(
+                        candidate=message.candidate, mark=message.mark, reason=message.reason, author="ada"
+                    )
                 )
             case SubmitCandidate():
                 new = f"c{len(self.state.candidates) + 1:04}"
                 self.say(
                     self.add(
-                        new, message.name, message.source, parents=message.parents, origin_path=message.origin_path
+                        new,
+                        message.name,
+                        message.source,
+                        parents=message.parents,
+                        origin_path=message.origin_path,
                     )
                 )
                 await asyncio.sleep(0)
@@ -241,7 +265,9 @@ class ScriptedEngine:
             source = Path(path).read_bytes()
         except OSError as error:
             return Answer(request=0, ok=False, message=f"{path} cannot be read: {error.strerror}.")
-        request = SubmitCandidate(source=source, name=Path(path).name, provenance=provenance, origin_path=path)
+        request = SubmitCandidate(
+            source=source, name=Path(path).name, provenance=provenance, origin_path=path
+        )
         return await self.request(request)
 
     async def close(self) -> None:
@@ -263,7 +289,13 @@ def three_candidates(engine: ScriptedEngine) -> None:
         *started(),
         engine.add("c0001", "warp-per-row", kernel("warp_per_row"), provenance="archive"),
         engine.add("c0002", "block-per-row", kernel("block_per_row"), provenance="archive"),
-        engine.add("c0003", "warp-per-row WARPS=4", child + "\n// fewer warps\n", provenance="tune", parents=("c0001",)),
+        engine.add(
+            "c0003",
+            "warp-per-row WARPS=4",
+            child + "\n// fewer warps\n",
+            provenance="tune",
+            parents=("c0001",),
+        ),
         ev.JudgingStarted(candidate="c0001", revision=1),
         engine.judged("c0001", knobs=(knob,), rank=1.0),
         ev.JudgingStarted(candidate="c0002", revision=1),

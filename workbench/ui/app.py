@@ -145,7 +145,7 @@ class WorkbenchApp(App[None]):
         except WorkbenchError as error:
             self.tell(str(error), "error")
             return
-        self.switch_screen(self._make_bench(name, text))
+        self.push_screen(self._make_bench(name, text))
         self._follow(opening)
 
     def _make_bench(self, name: str, text: str = "") -> BenchScreen:

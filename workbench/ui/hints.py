@@ -14,11 +14,11 @@ def hint(view: View, chosen: CandidateView | None) -> tuple[str, str]:
         return "", "The engine starts; the screen is ready as soon as it answers"
     if view.task_error:
         return "", "Mend the task in your editor and save it: it loads again by itself"
+    if view.judge_trouble:
+        return "", "The judge is not running; it is started again by itself, and nothing is lost"
     if view.task is None and not view.candidates:
-        return (
-            "",
-            f"The judge starts ({view.progress.activity or 'importing torch'}); read the task meanwhile",
-        )
+        doing = view.progress.activity or "importing torch"
+        return "", f"The judge gets ready ({doing}); read the task meanwhile"
     if not view.candidates:
         return (
             "o",
@@ -36,10 +36,8 @@ def _of_candidate(view: View, chosen: CandidateView) -> tuple[str, str]:
         case "queued":
             return "n", f"goes to the next candidate; {chosen.id} waits for the judge (c cancels)"
         case "passed" if chosen.mark is None:
-            return (
-                "a",
-                f"accepts {chosen.id}: it passed every gate that ran; x rejects it, d shows what it changed",
-            )
+            more = "d shows what it changed" if chosen.parents else "n goes on"
+            return "a", f"accepts {chosen.id}: it passed every gate that ran; x rejects it, {more}"
         case "passed" if chosen.mark == "accepted":
             if chosen.id in view.with_knobs and not any(
                 chosen.id in c.parents for c in view.candidates.values()

@@ -35,6 +35,7 @@ class VerdictPane(VerticalScroll, can_focus=True):
         & #verdict-body { padding: 1 1 0 1; height: auto; }
     }
     """
+    ALLOW_MAXIMIZE = True
     CLASSES: ClassVar[tuple[str, ...]] = ("pass", "fail", "error", "live")
 
     def __init__(self) -> None:
