@@ -408,6 +408,10 @@ SLIPS = [
         ["raise [c for c in BaseException.__subclasses__() if c.__name__ == 'KeyboardInterrupt'][0]"],
         "KeyboardInterrupt",
     ),
+    (["raise ValueError('a \\ud800 b')"], "ValueError: a ? b"),
+    (["launch('\u00e9', 1, 1)"], "is no kernel name"),
+    (["launch('k', 1, 1, shared=10 ** 5000)"], "ValueError"),
+    (["torch_op('aten.sum', x, (0,) * 99)"], "longer than any operator takes"),
     (["class E(Exception):", "    def __str__(self): raise self", "raise E()"], "cannot be printed"),
 ]
 
@@ -488,7 +492,7 @@ def test_limits_are_those_of_the_device(evaluate: Evaluate) -> None:
 
 @pytest.mark.parametrize(
     ("knobs", "words"),
-    [({"Z": 1}, "no knob Z; its knobs: A"), ({"A": 3}, "3 is not among"), ({"A": True}, "True is not")],
+    [({"Z": 1}, "no knob Z; its knobs: A"), ({"A": 3}, "3 is not among"), ({"A": True}, "True is not among")],
 )
 def test_a_knob_cannot_be_set_to_what_it_does_not_offer(evaluate: Evaluate, knobs: dict, words: str) -> None:
     assert words in error_of(evaluate("A = tune(1, [1, 2])\n" + forward("return x"), knobs=knobs))

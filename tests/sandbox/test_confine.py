@@ -229,6 +229,23 @@ def test_root_becomes_nobody_for_good() -> None:
     assert results == {"users": [65534] * 3, "groups": [65534] * 3, "more": [], "back": "EPERM"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try another user")
+def test_a_process_that_is_not_root_is_confined_too_and_the_evidence_names_the_difference() -> None:
+    results = confined(
+        """
+        os.setgroups([]); os.setgid(12345); os.setuid(12345)
+        e = confine(Policy(memory_bytes=1 << 30))
+        results.update(missing=e.missing)
+        attempt("read", lambda: open("/etc/passwd"))
+        attempt("socket", socket.socket)
+        attempt("fork", os.fork)
+        attempt("kill", lambda: os.kill(os.getppid(), 0))
+        """
+    )
+    assert results.pop("missing") == ["a user of its own (the judge does not run as root)"]
+    assert set(results.values()) <= REFUSED, results
+
+
 def test_memory_ends_at_the_limit() -> None:
     results = confined(
         """

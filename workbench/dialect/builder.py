@@ -41,8 +41,8 @@ MAX_TENSOR_BYTES = 1 << 42
 MAX_TEXT = 1000
 """Characters of a kernel name, a define, a knob's string."""
 
-_KERNEL_NAME = re.compile(r"[A-Za-z_:][\w:<>,. ()*&+\-']*")
-_DEFINE_NAME = re.compile(r"[A-Za-z_]\w*")
+_KERNEL_NAME = re.compile(r"[A-Za-z_:][\w:<>,. ()*&+\-']*", re.ASCII)
+_DEFINE_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 Value = int | float | bool | str
 
@@ -238,11 +238,19 @@ class PlanBuilder:
             raise PlanError(
                 "torch_op is forbidden here: this task wants own kernels only (own_kernels_only)."
             )
-        for argument in args:
+        if len(args) > MAX_ARGUMENTS or len(kwargs) > 16:
+            raise PlanError(f"torch_op {_shown(op)}: more arguments than any operator takes.")
+        for argument in (*args, *(value for _, value in kwargs)):
             if isinstance(argument, TensorArg):
                 self._known(argument.tensor)
             elif isinstance(argument, ScalarArg):
                 check_scalar(argument, f"torch_op {_shown(op)}")
+            elif isinstance(argument, tuple | str) and len(argument) > (
+                16 if isinstance(argument, tuple) else 60
+            ):
+                raise PlanError(
+                    f"torch_op {_shown(op)}: {_shown(argument)} is longer than any operator takes."
+                )
         try:
             specs = infer(op, [self._library_value(a) for a in args], {k: _plain(v) for k, v in kwargs})
         except OpError as error:

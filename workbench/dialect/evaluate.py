@@ -77,6 +77,7 @@ def evaluate(request: EvaluateRequest) -> Evaluated:
                 found = Diagnostic(
                     f"At size {request.sizes[len(outcomes)].name}: {found.message}", found.line, found.column
                 )
+            found = Diagnostic(_printable(found.message), found.line, found.column)
         except BaseException:
             found = Diagnostic("The plan raised an exception that cannot be printed.")
         return Evaluated(failure=PlanFailure((found,)))
@@ -156,7 +157,7 @@ def _at_size(code: types.CodeType, request: EvaluateRequest, size: SizeSpec) -> 
         outputs = _returned(result, size, forward)
         plan = builder.finish(outputs, forward.__code__.co_firstlineno)
     except NotCoveredError as reason:
-        return Outcome(None, NotCovered(size.name, str(reason), _place(reason)[0]))
+        return Outcome(None, NotCovered(size.name, _printable(str(reason)), _place(reason)[0]))
     unknown = [name for name in request.knobs if name not in plan.values]
     if unknown:
         known = ", ".join(plan.values) or "none"
@@ -245,6 +246,11 @@ def _returned(result: Any, size: SizeSpec, forward: types.FunctionType) -> tuple
 
 
 # --- errors -----------------------------------------------------------------------------------------------------
+
+
+def _printable(text: str) -> str:
+    """Without lone surrogates, which no encoder takes."""
+    return text.encode(errors="replace").decode()
 
 
 def _place(error: BaseException) -> tuple[int, int]:

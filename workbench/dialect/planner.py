@@ -88,6 +88,11 @@ class Planner:
             JudgeError: the planner could not be started or confined, or is closed.
         """
         chosen = dict(knobs or {})
+        for name, value in chosen.items():
+            if not isinstance(value, bool | int | float | str):
+                return _failed(
+                    f"The knob {name} takes a number, a bool or a string, not {type(value).__name__}.", "plan"
+                )
         request = EvaluateRequest(
             plan=source.plan,
             plan_line=source.plan_line,
