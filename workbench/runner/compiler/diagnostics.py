@@ -19,7 +19,7 @@ _EDG = re.compile(
     r"^(?P<file>[^\s(][^(\n]*)\((?P<line>\d+)\): (?P<kind>catastrophic error|error|warning)(?: #(?P<code>[\w-]+))?: (?P<text>.*)$"
 )
 _AT_END = re.compile(r"^At end of source: (?P<kind>error|warning)(?: #[\w-]+)?: (?P<text>.*)$")
-_USED_AT = re.compile(rf"(?:at line (\d+) of \"?{re.escape(FILE_NAME)}\"?|at line (\d+)$)")
+_USED_AT = re.compile(rf"at line (\d+) of \"?[^\"\s]*{re.escape(FILE_NAME)}")
 _PTXAS = re.compile(
     r"^ptxas .*?(?:, line (?P<line>\d+))?\s*[;:]?\s*(?P<kind>error|fatal|warning)\s*: (?P<text>.*)$"
 )
@@ -71,7 +71,7 @@ def _from_edg(match: re.Match[str], lines: list[str], number: int, device: str) 
     if missing:
         text = missing_header(missing[1])
     if match["file"].rsplit("/", 1)[-1] != FILE_NAME:
-        own = next((u for u in map(_USED_AT.search, block) if u and u[1]), None)
+        own = next((u for u in map(_USED_AT.search, block) if u), None)
         header = "/".join(match["file"].split("/")[-2:])
         text = f"{text} (inside <{header}>:{line})"
         return Diagnostic(

@@ -1,0 +1,81 @@
+"""`workbench doctor` on the real machine, and with parts taken away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench.cli import doctor
+from workbench.cli.doctor import Check, examine
+
+NAMES = [
+    *("Python", "torch", "NVRTC", "CUDA headers", "nvdisasm", "host compiler", "fibers", "sandbox"),
+    *("GPU", "terminal", "sessions"),
+]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "workbench", "doctor", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+
+
+def found() -> dict[str, Check]:
+    return {check.name: check for check in examine()}
+
+
+def test_every_part_is_looked_at_and_the_exit_code_is_zero() -> None:
+    done = run("--json")
+    assert done.returncode == 0, done.stderr
+    checks = json.loads(done.stdout)["checks"]
+    assert [check["name"] for check in checks] == NAMES
+    assert all(check["found"] for check in checks)
+
+
+def test_what_is_missing_says_what_it_costs_and_what_to_do(tmp_path: Path) -> None:
+    done = run("--json", CXX="/nonexistent/c++", PATH=str(tmp_path))
+    assert done.returncode == 0
+    compiler = next(c for c in json.loads(done.stdout)["checks"] if c["name"] == "host compiler")
+    assert compiler["status"] == "missing" and "CXX=" in compiler["found"]
+    assert "host target" in compiler["cost"] and "g++" in compiler["do"]
+
+
+def test_the_table_has_a_line_for_each_part() -> None:
+    done = run()
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in NAMES)
+    assert done.stdout.strip().splitlines()[-1].endswith(".")
+
+
+def test_torch_is_never_imported() -> None:
+    code = (
+        "import sys; from workbench.cli.doctor import examine; examine(); assert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_a_part_that_breaks_is_a_line_and_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> object:
+        raise OSError("no such disk")
+
+    monkeypatch.setattr(doctor, "_confine_a_child", broken)
+    assert "no such disk" in found()["sandbox"].found
+
+
+def test_a_sessions_folder_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    monkeypatch.setenv("WORKBENCH_SESSIONS", str(blocker / "sessions"))
+    check = found()["sessions"]
+    assert check.status == "missing" and "WORKBENCH_SESSIONS" in check.do
