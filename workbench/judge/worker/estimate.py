@@ -1,8 +1,9 @@
 """What can be said of a candidate's cost without a GPU: never a time, only what its plan and cubin show.
 
 `relative_cost` orders candidates of one task on the host: the bytes that its launches are handed over the least the
-task must move, weighed by how few warps fit an SM, by spills, and by the number of launches. It sees neither how
-memory is accessed nor how much arithmetic there is, so it is marked an estimate wherever it is shown.
+task must move, a little more for each further launch and for spills. Occupancy is reported and does not count: a
+register-blocked product wins with a quarter of the warps. It sees neither how memory is accessed nor how much
+arithmetic there is, so many candidates tie, and it is marked an estimate wherever it is shown.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from workbench.core.task import SizeSpec
 from workbench.core.verdict import Resources
 from workbench.judge.worker.runs import root
 
-ENOUGH_OCCUPANCY = 0.5
-"""From half of an SM's warps on, memory latency is usually hidden; more buys little."""
 LAUNCH_SHARE = 0.05
 """What a further launch costs, as a share of the whole; a small step that only orders equals."""
 
@@ -27,8 +26,7 @@ def estimate(plan: Plan, size: SizeSpec, resources: Resources) -> dict[str, Any]
     least = max(size.bytes_moved, 1)
     occupancy = min((k.occupancy for k in resources.kernels), default=1.0)
     spills = sum(k.spill_bytes for k in resources.kernels)
-    hidden = max(occupancy, 1e-3) / ENOUGH_OCCUPANCY
-    cost = handed / least / min(hidden, 1.0) * (1 + LAUNCH_SHARE * (launches - 1)) * (1 + spills / 256)
+    cost = handed / least * (1 + LAUNCH_SHARE * (launches - 1)) * (1 + spills / 256)
     return {
         "kind": "estimate",
         "basis": "plan and cubin; no memory access was counted",
