@@ -243,6 +243,10 @@ class PlanBuilder:
         for argument in (*args, *(value for _, value in kwargs)):
             if isinstance(argument, TensorArg):
                 self._known(argument.tensor)
+                if not self.spec(argument.tensor).is_contiguous:
+                    raise PlanError(
+                        f"torch_op {_shown(op)}: {self.spec(argument.tensor)} is not contiguous; copy it first."
+                    )
             elif isinstance(argument, ScalarArg):
                 check_scalar(argument, f"torch_op {_shown(op)}")
             elif isinstance(argument, tuple | str) and len(argument) > (
