@@ -13,7 +13,7 @@ from workbench.runner.host.faults import Fault
 
 NAMES = (
     "read_behind", "read_before", "write_input", "write_behind", "null_pointer", "stack_overflow", "spin", "divergent_barrier",
-    "two_barriers", "returns_early", "wrong_mask", "traps", "shared_behind", "divides", "fine",
+    "two_barriers", "returns_early", "wrong_mask", "traps", "shared_behind", "divides", "fine", "atomic_behind", "large_frame",
 )  # fmt: skip
 X = np.arange(1000, dtype=np.float32)
 
@@ -145,3 +145,18 @@ def test_a_grid_barrier_without_a_cooperative_launch_or_with_a_missing_block_is_
 def test_arguments_that_do_not_fit_are_refused(runner: HostRunner) -> None:
     found = fault(run(runner, "fine", 1, 1, [zeros(1, np.int32), 3]))
     assert found.kind == "launch"
+
+
+def test_a_fault_inside_an_intrinsic_is_at_the_line_that_called_it(runner: HostRunner) -> None:
+    found = fault(run(runner, "atomic_behind", 1, 32, [zeros(1000, np.float32, "sum"), 1000]))
+    assert (found.kind, found.buffer, found.index, found.line) == (
+        "illegal access",
+        "sum",
+        4000,
+        line_of("atomicAdd("),
+    )
+
+
+def test_a_frame_larger_than_a_stack_does_not_reach_another_threads_stack(runner: HostRunner) -> None:
+    found = fault(run(runner, "large_frame", 1, 32, [zeros(4, np.int32), 1]))
+    assert (found.kind, found.buffer) == ("illegal access", "stack")

@@ -65,3 +65,13 @@ extern "C" __global__ void divides(int *y, int n) {
 extern "C" __global__ void fine(int *y) {
     y[blockIdx.x * blockDim.x + threadIdx.x] = 41;
 }
+extern "C" __global__ void atomic_behind(float *y, int n) {
+    const int i = threadIdx.x == 31 ? n : 0;
+
+    atomicAdd(&y[i], 1.f);
+}
+extern "C" __global__ void large_frame(int *y, int n) {
+    volatile int local[64 * 1024];
+    for (int i = 0; i < n; ++i) local[i * 100] = i;
+    y[0] = local[0];
+}

@@ -68,15 +68,15 @@ class RunnerDiedError(Exception):
 class _Process:
     """A started runner and its channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: int | None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             self.popen: subprocess.Popen[bytes] = popen(
                 [sys.executable, "-m", "workbench.runner.host", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=None if os.environ.get("WORKBENCH_RUNNER_STDERR") else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if output is None else output,
+                stderr=subprocess.DEVNULL,
                 env=_environment(),
                 cwd="/",
                 start_new_session=True,
@@ -236,6 +236,12 @@ class HostRunner:
             JudgeError: no runner can be started here.
         """
         started = time.monotonic()
+        if arena.nbytes > self._pool.memory_bytes * 3 // 4:
+            raise JudgeError(
+                f"The buffers of a call ({arena.nbytes / 2**20:.0f} MiB) do not fit into a runner "
+                f"({self._pool.memory_bytes / 2**20:.0f} MiB).",
+                do="Use a smaller size.",
+            )
         layout = _Layout(arena, self._pool.rng)
         try:
             steps, names = _steps(plan, kernels, self.build, layout, bindings, self._pool.rng)
@@ -353,13 +359,16 @@ class HostRunners:
         memory_bytes: int | None = None,
         workers: int | None = None,
         load_timeout_s: float = LOAD_TIMEOUT_S,
+        output: int | None = None,
     ) -> None:
         """
         Args:
             memory_bytes: address space of a runner, arenas included.
             workers: OS threads for blocks; None: as many as there are processors, at most 16.
             load_timeout_s: for loading a library, its static constructors included, seconds.
+            output: a descriptor to which `printf` of device code writes (hostile text); None: nowhere.
         """
+        self.output = output
         self.load_timeout_s = load_timeout_s
         self.memory_bytes = memory_bytes or default_memory_bytes()
         self.workers = workers or min(len(os.sched_getaffinity(0)), 16)
@@ -373,7 +382,9 @@ class HostRunners:
     def _prepare(self) -> None:
         with self._lock:
             if self._spare is None and not self._closed:
-                self._spare = _Process()  # does not wait: it gets ready while the judge does something else
+                self._spare = _Process(
+                    self.output
+                )  # does not wait: it gets ready while the judge does something else
 
     def take(self) -> _Process:
         """A process that is up.
@@ -385,7 +396,7 @@ class HostRunners:
         for _ in range(3):
             with self._lock:
                 process, self._spare = self._spare, None
-            process = process or _Process()
+            process = process or _Process(self.output)
             self._prepare()
             try:
                 process.expect(m.Ready, START_TIMEOUT_S)

@@ -157,7 +157,10 @@ def warnings_of(report: Report) -> tuple[str, ...]:
 
 
 def line_of(library: bytes, pc: int) -> int:
-    """The line of the candidate's file at `pc` (relative to the load address); 0 where it is not known."""
+    """The line of the candidate's file at `pc` (relative to the load address); 0 where it is not known.
+
+    In code that was inlined from the prelude (`atomicAdd`) it is the last line of the candidate before it.
+    """
     import io
 
     from elftools.elf.elffile import ELFFile  # only when something went wrong: 0.1 s
@@ -168,20 +171,31 @@ def line_of(library: bytes, pc: int) -> int:
             program = dwarf.line_program_for_CU(unit)
             if program is None:
                 continue
-            files = program["file_entry"]
-            version = program["version"]
-            previous = None
+            base = 1 if program["version"] < 5 else 0
+            names = [_name(f.name) for f in program["file_entry"]]
+            previous, own = None, 0
             for entry in program.get_entries():
                 state = entry.state
                 if state is None:
                     continue
                 if previous is not None and previous.address <= pc < state.address:
-                    index = previous.file - (1 if version < 5 else 0)
-                    name = files[index].name if 0 <= index < len(files) else b""
-                    name = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-                    if not name.endswith((".h", ".hpp")) and not name.startswith("workbench-"):
-                        return int(previous.line)
-                previous = None if state.end_sequence else state
+                    return own
+                if state.end_sequence:
+                    previous, own = None, 0
+                    continue
+                previous = state
+                index = state.file - base
+                name = names[index] if 0 <= index < len(names) else ""
+                if (
+                    state.line
+                    and name
+                    and not name.endswith((".h", ".hpp", "workbench-entries", "runtime.cpp"))
+                ):
+                    own = int(state.line)
         return 0
     except Exception:  # a hostile or odd object file: no line is an answer too
         return 0
+
+
+def _name(name: bytes | str) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name

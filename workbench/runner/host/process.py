@@ -209,8 +209,5 @@ def main() -> None:
     """`python -m workbench.runner.host FD PARENT`: serve the client at the other end of the socket FD."""
     spawn_guard(int(sys.argv[2]))
     channel = socket.socket(fileno=int(sys.argv[1]))
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
     with contextlib.suppress(ConnectionError, BrokenPipeError):
         Runner(channel).serve()

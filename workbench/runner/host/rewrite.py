@@ -133,7 +133,10 @@ def _needs_cuda(what: str, token: Token) -> Diagnostic:
 
 
 def rewrite(text: str) -> Rewritten:
-    """Turn each `extern __shared__` declaration into a reference to the block's dynamic shared memory."""
+    """Turn each `extern __shared__` declaration into a reference to the block's dynamic shared memory.
+
+    Also drops `static` beside `__shared__`, which the prelude's `static thread_local` would double.
+    """
     stream = list(tokens(text))
     result = Rewritten(text)
     edits: list[tuple[int, int, str]] = []  # start, end, replacement
@@ -144,6 +147,12 @@ def rewrite(text: str) -> Rewritten:
         elif token.text == "}" and token.kind == "mark":
             if depth:
                 depth.pop()
+        elif token.text == "static" and token.kind == "name":
+            end = i
+            while end < len(stream) and stream[end].text not in (";", "{", "}", "(", "="):
+                end += 1
+            if any(t.text == "__shared__" for t in stream[_statement_start(stream, i) : end]):
+                edits.append((token.start, token.start + len(token.text), ""))
         elif token.text == "extern" and token.kind == "name":
             end = i
             while end < len(stream) and stream[end].text not in (";", "{", "}"):

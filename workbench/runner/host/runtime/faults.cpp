@@ -245,3 +245,15 @@ extern "C" WB_HIDDEN void wb_unsupported(const char *what, int line) {
     w->in_runtime = 1;
     fault(WB_UNSUPPORTED, w->current, line, "%s; this needs cuda", what);
 }
+
+extern "C" WB_HIDDEN int wb_printf(const char *format, ...) {
+    Worker *w = worker_of_thread;
+    const uint32_t before = w ? w->in_runtime : 0;
+    if (w) w->in_runtime = 1;
+    va_list arguments;
+    va_start(arguments, format);
+    const int written = vdprintf(1, format, arguments);
+    va_end(arguments);
+    if (w) w->in_runtime = before;
+    return written;
+}
