@@ -17,7 +17,7 @@ from workbench.engine import client as engine_client
 from workbench.engine.client import EngineClient
 
 SCRIPTED = Path(__file__).parent / "scripted_judge.py"
-PATIENCE_S = 15.0
+PATIENCE_S = 90.0
 """For what must happen; long, since the machine may be busy. Nothing passes by waiting."""
 
 

@@ -32,9 +32,13 @@ CLIENT = """
 import asyncio, os, sys
 from workbench.core.events import encode_event
 from workbench.core.messages import EventHappened
-from workbench.engine.client import start_session
+from workbench.engine.client import EngineStart, _dial
+from workbench.engine.runtime import places
 async def main():
-    client = await start_session(sys.argv[1]).connect(author="bob")
+    connection = _dial(places(sys.argv[1]).socket)  # a killed engine must not be started again by this screen
+    if connection is None:
+        return
+    client = await EngineStart(connection=connection).connect(author="bob")
     await client.attach()
     os.write(1, b"attached\\n")
     async for message in client.messages():
@@ -98,7 +102,9 @@ async def one_round(
     process.wait()
     if "engine" in killed or victim == "everything":
         done, _ = await asyncio.wait({reading}, timeout=PATIENCE_S)
-        assert done, f"{killed} was killed, but the screen's connection stays: {client._reading}, {world.engine_pids()}"
+        assert done, (
+            f"{killed} was killed, but the screen's connection stays: {client._reading}, {world.engine_pids()}"
+        )
     reading.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await reading

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -221,20 +220,6 @@ def test_a_log_that_may_not_grow_is_refused_in_one_sentence_and_taken_up_again_w
     assert kept == "True True"
     assert again == "6 None"
     assert len(read_log(folder / "events.jsonl").events) == 6
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB; skipped where none can be mounted."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True, text=True
-    )
-    if made.returncode:
-        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 def test_a_full_disk_loses_nothing_that_was_appended_and_works_again_once_there_is_room(

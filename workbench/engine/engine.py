@@ -102,14 +102,14 @@ class Engine:
         self._resumed = False
 
     async def _work(self) -> None:
+        self._watch()
+        await self._population.load()  # also where nothing can be written: requests wait for it
         while self._resumed:
             try:
                 self._resume()
             except StoreError as error:
                 self.journal.tell(activity=str(error), judge="stopped")
                 await asyncio.sleep(DISK_RETRY_S)
-        self._watch()
-        await self._population.load()
         for path in self._population.origins():
             if Path(path).is_file():  # it may have been saved while no engine ran
                 with contextlib.suppress(WorkbenchError):
