@@ -17,6 +17,7 @@ from workbench.cli.verify_table import Table, width
 from workbench.core.errors import JudgeError, UsageError
 from workbench.core.locate import EVENT_LOG, LocatedTask, locate_session, locate_task
 from workbench.core.messages import GateTicked
+from workbench.core.plan import LIMITS
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Target, Verdict, VerdictCandidate, VerdictTask, encode_verdict
 from workbench.dialect.source import from_answer, join
@@ -116,8 +117,10 @@ def command(
     Exits with 0 when all pass, 1 when some fail, 2 for a wrong command line or an unreadable file, 3 when something
     could not be judged.
     """
-    if arch is not None and not _ARCH.fullmatch(arch):
-        raise UsageError(f"{arch} is not an architecture.", do="Write it as sm_90a.")
+    if arch is not None and not (_ARCH.fullmatch(arch) and arch.rstrip("af") in LIMITS):
+        raise UsageError(
+            f"{arch} is not an architecture known here.", do=f"Known: {', '.join(LIMITS)}, also with an a."
+        )
     if candidates:
         located = locate_task(task)
         files = [read_candidate(Path(path)) for path in candidates]

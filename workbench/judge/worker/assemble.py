@@ -45,17 +45,19 @@ def assemble(
     info = judging.task.info
     resources = resources_of(judging)
     plan = judging.plans.get(judging.size.name)
+    isolation = judging.bench.isolation()
+    missing = [f"isolation of the {p}: {what}" for p, e in isolation.items() for what in e.missing]
     return Verdict(
         task=VerdictTask(info.name, info.fingerprint, judging.revision),
         candidate=_candidate(judging.request, dict(plan.values) if plan else {}),
         target="host",
-        device=device(judging.arch),
+        device={**device(judging.arch), "isolation": {p: list(e.means) for p, e in isolation.items()}},
         versions={**versions(), **judging.bench.versions()},
         outcome=outcome,
         failed_gate=failed,
         reason=reason if outcome != "pass" else "Every gate that this target has passed.",
         gates=gates,
-        unchecked=tuple(dict.fromkeys([*judging.unchecked, *ALWAYS_UNCHECKED])),
+        unchecked=tuple(dict.fromkeys([*judging.unchecked, *missing, *ALWAYS_UNCHECKED])),
         resources=resources,
         estimate=estimate(plan, judging.size, resources) if plan is not None and resources.kernels else None,
         memory=memory_of(judging),

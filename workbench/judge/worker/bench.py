@@ -5,11 +5,13 @@ torch is imported in `warm_up`, not with this module: the client hears that the 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench.core.errors import JudgeError, TaskError
 from workbench.core.messages import Judge, Judged, LoadTask
+from workbench.core.plan import LIMITS
 from workbench.core.task import FunctionalForm, TaskInfo
 from workbench.core.verdict import Gate
 
@@ -38,6 +40,7 @@ class Bench:
         from workbench.judge.worker.parts import Parts
 
         self._parts = Parts()
+        importlib.import_module("workbench.judge.worker.task.loader")
 
     def load(self, request: LoadTask) -> TaskInfo:
         """Execute the task file. A task that cannot be loaded leaves none loaded.
@@ -50,6 +53,10 @@ class Bench:
         if request.target == "cuda":
             raise JudgeError(
                 "The cuda target is not available here.", do="Use --target host, which needs no GPU."
+            )
+        if request.arch is not None and request.arch.rstrip("af") not in LIMITS:
+            raise JudgeError(
+                f"{request.arch} is not an architecture known here.", do=f"Known: {', '.join(LIMITS)}."
             )
         from workbench.judge.worker.task.loader import load_task
 

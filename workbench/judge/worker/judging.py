@@ -81,6 +81,8 @@ class Judging:
         self.runs: list[Run] = []
         self.first: tuple[Prepared, Run] | None = None
         self.accuracies: list[Accuracy] = []
+        self.irreproducible: tuple[str, tuple[int, ...]] | None = None
+        """Output and index that differed between two runs on the same poison."""
         self.float_atomics: tuple[str, ...] = ()
         self.seeds: list[int] = []
         self.case_seeds: list[tuple[str, int]] = []
@@ -186,10 +188,10 @@ class Judging:
         for name, run in gates.in_order().items():
             if self._run(name, run) != "fail" and not self.blamed:
                 continue
+            if name in ("numerics", "precision") and not self.blamed:
+                self._look_for_cause()
             for other, finding in self.blamed.items():
                 self._record(other, finding, 0.0)
-            if name in ("numerics", "precision"):
-                self._look_for_cause()
             failed = [n for n in (*CAUSES, *GATES) if n in self.results and self.results[n].status == "fail"]
             return failed[0]
         return None
@@ -230,7 +232,7 @@ class Judging:
                 continue
             # What cannot be found out about the cause changes nothing about the failure.
             with contextlib.suppress(CannotJudge):
-                if self._run(name, order[name]) == "fail":
+                if self._run(name, order[name]) == "fail" or self.blamed:
                     return
 
     def _fault(self, during: str, faulted: Faulted) -> Finding:
@@ -239,6 +241,9 @@ class Judging:
             self._drop_runner(built)
         if fault.kind == "unsupported":
             raise CannotJudge(f"needs cuda: {fault.message}")
+        if fault.kind == "launch":
+            # Limits and arguments were checked before: what cannot be loaded or launched now is the host's lack.
+            raise CannotJudge(f"The host target could not launch it: {fault.message}")
         where = "" if faulted.size == self.size.name else f" (at size {faulted.size})"
         sentence = fault.message.rstrip(".") + where + "."
         finding = Finding("fail", sentence, fault_evidence(faulted))

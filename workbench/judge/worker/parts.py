@@ -10,6 +10,7 @@ from workbench.core.plan import NotCovered, Plan, PlanFailure
 from workbench.dialect.planner import Planner
 from workbench.runner.compiler.client import Builds, Compiler
 from workbench.runner.host.client import HostRunner, HostRunners
+from workbench.sandbox import Evidence
 
 
 class Parts:
@@ -49,6 +50,14 @@ class Parts:
     def versions(self) -> dict[str, str]:
         """Of the compilers; one that is missing is not named."""
         return self.compiler.versions
+
+    def isolation(self) -> dict[str, Evidence]:
+        """What confines each process that handles a candidate."""
+        return {
+            "planner": self.planner.evidence,
+            "compiler": self.compiler.evidence,
+            "runner": self.runners.evidence,
+        }
 
     def interrupt(self) -> None:
         """From another thread: end whatever a gate waits for. The next candidate finds the parts working again.

@@ -70,6 +70,11 @@ class Prepared:
             agrees = self.check(expected[0] if single else expected, actual[0] if single else actual)
         except AssertionError as error:
             return str(error)[:300]
+        except Exception as error:
+            raise TaskError(
+                f"The task's check(expected, actual) raised {type(error).__name__}: {str(error)[:200]}.",
+                do="Correct it in the task.",
+            ) from error
         return None if agrees is None or bool(agrees) else ""
 
     def selected_from(self) -> list[torch.Tensor]:

@@ -17,7 +17,7 @@ def run(judging: Judging) -> Finding:
     again = stage.run(prepared.case, placement=plain.placement)
     judging.runs.append(again)
     judging.unchecked.append(NOT_SEEN)
-    changed = differing(plain, again, stage.size.outputs)
+    changed = differing(plain, again, stage.size.outputs) or judging.irreproducible
     if judging.float_atomics and wrong_element(stage, prepared, again) is None:
         return Finding(
             "warn",

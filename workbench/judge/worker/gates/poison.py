@@ -43,7 +43,8 @@ def run(judging: Judging) -> Finding:
         )
     # Poison, or a race? The same poison again tells them apart.
     again = stage.run(prepared.case, placement=plain.placement)
-    if differing(plain, again, outputs) is not None:
+    judging.irreproducible = differing(plain, again, outputs)
+    if judging.irreproducible is not None:
         return Finding("pass", "Runs on the same poison differ too: see determinism.")
     output_name, index = changed
     return Finding(
