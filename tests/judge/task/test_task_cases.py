@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+
 from workbench.judge.worker.task.cases import CASES
 from workbench.judge.worker.task.loader import Case, LoadedTask
 

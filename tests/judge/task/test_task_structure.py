@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from workbench.judge.worker.task.cases import TRANSFORMS, draw_inputs
 from workbench.judge.worker.task.generator import draw
 from workbench.judge.worker.task.structure import Structure, analyse, fit, widen_integers

@@ -23,13 +23,15 @@ class Work(TorchDispatchMode):
     Attributes:
         elements: elements of all results that were written (views are free).
         flops: operations, a multiply-add being two.
+        operations: calls of ATen's functions.
     """
 
     def __init__(self, *, limit_elements: int | None = None, limit_operations: int | None = None) -> None:
         super().__init__()
         self.elements = 0
         self.flops = 0
-        self._operations_left = limit_operations
+        self.operations = 0
+        self._most_operations = limit_operations
         self._limit = limit_elements
 
     @classmethod
@@ -43,10 +45,9 @@ class Work(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if self._operations_left is not None:
-            self._operations_left -= 1
-            if self._operations_left < 0:
-                raise TooLarge("it calls too many operations to be tried without data")
+        self.operations += 1
+        if self._most_operations is not None and self.operations > self._most_operations:
+            raise TooLarge("it calls too many operations to be tried without data")
         if self._limit is not None and args and isinstance(args[0], list | torch.Size):
             self._refuse(args[0])  # a factory's size, seen before it allocates
         out = func(*args, **kwargs)

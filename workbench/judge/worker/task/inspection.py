@@ -5,7 +5,6 @@ Everything here runs at the judged size, which is small.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -98,52 +97,46 @@ def _settled(
     program: Program, values: Mapping[str, int], mode: Literal["eval", "train"] | None, notes: list[str]
 ) -> tuple[Reference, Call]:
     """A reference whose runs agree, in the task's mode or in eval mode."""
-    reference = _reference(program, values, notes)
-    calls = _two_runs(reference)
-    if _agree(*calls):
-        return reference, calls[0]
-    if program.training and mode is None:
+    settled = _settled_as_it_is(program, values, notes)
+    if settled is None and program.training and mode is None:
         program.training = False
-        reference = _reference(program, values, notes)
-        calls = _two_runs(reference)
-        if _agree(*calls):
-            notes.append("random in train mode, so it is judged in eval mode")
-            return reference, calls[0]
-    modes = f"in {mode} mode" if mode else "in train and in eval mode"
-    raise TaskError(
-        f"The reference of {program.file.file.name} is random: two runs on the same inputs differ {modes}.",
-        do='Take the random numbers as an input, or declare mode = "eval" where that settles it.',
-    )
-
-
-def _reference(program: Program, values: Mapping[str, int], notes: list[str]) -> Reference:
-    instance = program.instantiate(values)
-    keeps_state = _keeps_state(instance)
-    if keeps_state:
-        notes.append(
-            "the module keeps Python state between calls: each call gets a fresh copy, what it keeps is not compared"
+        settled = _settled_as_it_is(program, values, notes)
+        notes.append("random in train mode, so it is judged in eval mode")
+    if settled is None:
+        modes = f"in {mode} mode" if mode else "in train and in eval mode"
+        raise TaskError(
+            f"The reference of {program.file.file.name} is random: two runs on the same inputs differ {modes}.",
+            do='Take the random numbers as an input, or declare mode = "eval" where that settles it.',
         )
-    instance = program.instantiate(values) if keeps_state else instance
-    return Reference(instance, fresh_module=keeps_state)
+    return settled
 
 
-def _keeps_state(instance: Instance) -> bool:
-    """Whether a second call depends on the first beyond parameters and buffers: a counter, a rebound cache."""
+def _settled_as_it_is(
+    program: Program, values: Mapping[str, int], notes: list[str]
+) -> tuple[Reference, Call] | None:
+    """Run under two random states. A module that keeps Python state between calls gets a fresh copy for each."""
+    reference = Reference(program.instantiate(values))
+    first, second = _seeded(reference, 11), _seeded(reference, 12)
+    if not first.rebound and _same(first.outputs, second.outputs):
+        return reference, first
+    if not first.rebound and _same(second.outputs, _seeded(reference, 12).outputs):
+        return None  # the seed makes the difference
     try:
-        untouched = copy.deepcopy(instance.model)
-    except Exception:
-        return False
-    reference = Reference(instance)
-    held = [id(s.tensor) for s in reference.state]
-    seed_everything(1)
-    first = _run(reference).outputs
-    seed_everything(1)
-    second = _run(reference).outputs
-    from workbench.judge.worker.task.signature import module_tensors
+        fresh = Reference(program.instantiate(values), fresh_module=True)
+    except Exception:  # a module that cannot be copied cannot be told from a random one
+        return None
+    first, second = _seeded(fresh, 11), _seeded(fresh, 12)
+    if not _same(first.outputs, second.outputs):
+        return None
+    notes.append(
+        "the module keeps Python state between calls: each call gets a fresh copy, what it keeps is not compared"
+    )
+    return fresh, first
 
-    rebound = [id(s.tensor) for s in module_tensors(instance.model)] != held
-    del untouched
-    return rebound or not _same(first, second)
+
+def _seeded(reference: Reference, seed: int) -> Call:
+    seed_everything(seed)
+    return _run(reference)
 
 
 def _run(reference: Reference, values: Values | None = None) -> Call:
@@ -152,17 +145,6 @@ def _run(reference: Reference, values: Values | None = None) -> Call:
     except BaseException as error:
         program = reference.instance.program
         raise program.failure(f"`{program.file.class_name}.forward`", error) from None
-
-
-def _two_runs(reference: Reference) -> tuple[Call, Call]:
-    seed_everything(11)
-    first = _run(reference)
-    seed_everything(12)
-    return first, _run(reference)
-
-
-def _agree(first: Call, second: Call) -> bool:
-    return _same(first.outputs, second.outputs)
 
 
 def _same(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
@@ -186,7 +168,7 @@ def _mutated(reference: Reference, call: Call) -> tuple[set[str], set[str]]:
     changed: set[str] = set()
     for path, after in call.given.items():
         held = before.get(path)
-        if isinstance(held, torch.Tensor) and not _identical(held, after):
+        if isinstance(held, torch.Tensor) and path not in call.rebound and not _identical(held, after):
             changed.add(path)
     statistics = set()
     for prefix, module in reference.instance.model.named_modules():
@@ -272,8 +254,12 @@ def structures_of(instance: Instance) -> tuple[dict[str, Structure], bool]:
     return structures, False
 
 
-def try_generator(found: Findings, bench: Any, options: Options) -> None:
-    """Run the reference on generated inputs and on each hard case, and drop what it refuses."""
+def try_generator(found: Findings, bench: Any, options: Options, *, heavy: bool = False) -> None:
+    """Run the reference on generated inputs and on each hard case, and drop what it refuses.
+
+    Args:
+        heavy: a run takes seconds, so hard cases are not tried.
+    """
     from workbench.judge.worker.task.distributions import declare
 
     declare(bench.structures, options, found.notes)
@@ -312,7 +298,7 @@ def try_generator(found: Findings, bench: Any, options: Options) -> None:
         if case in TRANSFORMS and all(map(_bitwise_equal, changed, plain)):
             found.skipped_cases[case] = "no input's structure allows it"
             continue
-        refused = _refusal(reference, given)
+        refused = "" if heavy else _refusal(reference, given)
         if refused:
             found.skipped_cases[case] = refused
     if found.skipped_cases:
@@ -367,7 +353,7 @@ def _refusal(reference: Reference, values: Values) -> str:
     return ""
 
 
-def notes_on(program: Program, bench: Any, found: Findings) -> list[str]:
+def notes_on(program: Program, bench: Any, found: Findings, *, heavy: bool = False) -> list[str]:
     """Triviality and what the inputs look like."""
     notes: list[str] = []
     reference: Reference = bench.reference
@@ -376,7 +362,7 @@ def notes_on(program: Program, bench: Any, found: Findings) -> list[str]:
     ignored = []
     generator = torch.Generator().manual_seed(23)
     for path, structure in bench.structures.items():
-        if structure.kind == "constant":
+        if structure.kind == "constant" or heavy:
             continue
         other = draw_all([dataclasses.replace(structure, equals=None)], generator)[0]
         try:

@@ -23,7 +23,10 @@ LIFTED = {
     torch.complex64: torch.complex128,
 }
 _DOWNCASTS = frozenset({torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16})
-_TYPE_NAMES = {f"torch.{name}Tensor": "torch.DoubleTensor" for name in ("Float", "Half", "BFloat16")}
+_TYPES: dict[Any, Any] = {
+    f"torch.{name}Tensor": "torch.DoubleTensor" for name in ("Float", "Half", "BFloat16")
+}
+_TYPES |= {kind: torch.DoubleTensor for kind in (torch.FloatTensor, torch.HalfTensor, torch.BFloat16Tensor)}
 
 
 class Lift(TorchFunctionMode):
@@ -36,10 +39,8 @@ class Lift(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _DOWNCASTS:
             return args[0].to(torch.float64)
-        if func is torch.get_default_dtype:
-            return torch.float64
         kwargs = {key: _lifted(value) for key, value in (kwargs or {}).items()}
-        if any(isinstance(value, torch.dtype | str) for value in args):
+        if any(isinstance(value, torch.dtype | str | type) for value in args):
             args = tuple(_lifted(value) for value in args)
         try:
             result = func(*args, **kwargs)
@@ -71,7 +72,7 @@ class Lift(TorchFunctionMode):
 def _lifted(value: Any) -> Any:
     if isinstance(value, torch.dtype):
         return LIFTED.get(value, value)
-    return _TYPE_NAMES.get(value, value) if isinstance(value, str) else value
+    return _TYPES.get(value, value) if isinstance(value, str | type) else value
 
 
 def _lifted_operand(value: Any) -> Any:

@@ -9,6 +9,10 @@ HOST_WORK_LIMIT = 8 * HOST_WORK
 """A declared size above this work is not judged on the host (the one called "small" always is)."""
 HOST_ELEMENTS_LIMIT = 1 << 24
 """Elements that one tensor may have while a size is tried on the host (64 MiB of float32)."""
+HOST_ELEMENTS_LAST = 1 << 28
+"""The same, where nothing smaller runs (a network whose widths are written into it)."""
+HEAVY_WORK = 100 * HOST_WORK
+"""Above this work a task is still loaded, but its hard cases are not tried out beforehand."""
 MAX_OPERATIONS = 10_000
 """A reference that calls more operations than this (a loop in Python over a long sequence) is not tried at a size
 whose shapes alone are wanted: 10,000 take about a second."""

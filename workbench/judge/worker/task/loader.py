@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import random
 from collections.abc import Callable, Mapping
@@ -17,10 +18,18 @@ from workbench.judge.worker.task import inspection
 from workbench.judge.worker.task.cases import CASES, draw_inputs, redraw_state
 from workbench.judge.worker.task.estimate import Work, bytes_moved
 from workbench.judge.worker.task.imports import fingerprint, locate
-from workbench.judge.worker.task.limits import HOST_ELEMENTS_LIMIT, HOST_WORK, HOST_WORK_LIMIT, TooLarge
+from workbench.judge.worker.task.limits import (
+    HEAVY_WORK,
+    HOST_ELEMENTS_LAST,
+    HOST_ELEMENTS_LIMIT,
+    HOST_WORK,
+    HOST_WORK_LIMIT,
+    TooLarge,
+)
 from workbench.judge.worker.task.options import Options, read_options
 from workbench.judge.worker.task.program import Program
 from workbench.judge.worker.task.reference import Expected, Reference, Values
+from workbench.judge.worker.task.shrinking import derive_small
 from workbench.judge.worker.task.signature import (
     identifier,
     module_scalars,
@@ -29,7 +38,7 @@ from workbench.judge.worker.task.signature import (
     parameters_of,
     spec_of,
 )
-from workbench.judge.worker.task.sizes import Attempt, attempt, declared_sizes, derive_small
+from workbench.judge.worker.task.sizes import NANS, Attempt, attempt, declared_sizes
 from workbench.judge.worker.task.structure import Structure
 
 Progress = Callable[[str], None]
@@ -222,6 +231,8 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
     if target != "host":
         raise TaskError("This build judges on the host target only.", do="Run with --target host.")
     progress("reading the task")
+    # Judged sizes are small: waking a second thread costs more than it saves, and much more on a busy machine.
+    torch.set_num_threads(1)
     file = locate(path)
     file.prepare()
     program = Program(file)
@@ -233,12 +244,13 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
     progress("running the reference")
     found = _inspected(program, plan, options)
     progress("reading the structure of inputs")
+    work = 0
     judged: list[SizeSpec] = []
     benches: list[Bench] = []
     for name, values in plan.judged:
         first = not benches
         instance = found.instance if first else program.instantiate(values)
-        tried = attempt(program, values, "cpu", keep=True)
+        tried = attempt(program, values, "cpu", keep=True, limit=HOST_ELEMENTS_LAST)
         # Operations of some CPU kernels (LSTM) are only counted on the meta device.
         counted = attempt(program, values, "meta")
         tried = tried._replace(flops=max(tried.flops, counted.flops))
@@ -253,10 +265,17 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
         )
         structures, replayed = inspection.structures_of(instance)
         bench = Bench(spec, reference, structures, replayed)
+        work = work or tried.work
         judged.append(spec)
         benches.append(bench)
-    inspection.try_generator(found, benches[0], options)
-    task = _assemble(program, options, plan, found, judged, benches, revision)
+    heavy = work > HEAVY_WORK
+    if heavy:
+        torch.set_num_threads(os.cpu_count() or 1)
+    if work > HOST_WORK_LIMIT:
+        million = work // 1_000_000
+        plan.notes.append(f"large for the host: {million} million multiply-adds and elements a call")
+    inspection.try_generator(found, benches[0], options, heavy=heavy)
+    task = _assemble(program, options, plan, found, judged, benches, heavy=heavy)
     progress("ready")
     return task
 
@@ -346,7 +365,7 @@ def _derived(program: Program, base: dict[str, int], full: Attempt) -> dict[str,
             return base
         if real.error is not None:
             raise real.error
-        if real.why == "an output is NaN":
+        if real.why == NANS:
             raise TaskError(
                 f"The reference of {program.file.file.name} gives NaN.",
                 do="Correct the task: NaN cannot be compared.",
@@ -391,7 +410,8 @@ def _assemble(
     found: inspection.Findings,
     judged: list[SizeSpec],
     benches: list[Bench],
-    revision: int,
+    *,
+    heavy: bool,
 ) -> LoadedTask:
     known = [size_spec(n, v, a, judged=False, found=found) for n, v, a in plan.known]
     for _, _, kept in plan.known:
@@ -419,7 +439,7 @@ def _assemble(
         precision=options.precision,
         own_kernels_only=options.own_kernels_only,
         reference=found.reference_words,
-        notes=tuple(plan.notes + found.notes + inspection.notes_on(program, benches[0], found)),
+        notes=tuple(plan.notes + found.notes + inspection.notes_on(program, benches[0], found, heavy=heavy)),
         unchecked=tuple(unchecked + found.unchecked),
     )
     return LoadedTask(program, options, info, benches, found)

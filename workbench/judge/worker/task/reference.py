@@ -6,9 +6,10 @@ never leak from one call to the next.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -35,6 +36,8 @@ class Call(NamedTuple):
     """As the module gave them."""
     given: dict[str, torch.Tensor]
     """The copies that the module got, by path, after the call."""
+    rebound: frozenset[str] = frozenset()
+    """Parameters and buffers that the module put another tensor in the place of."""
 
 
 class Reference:
@@ -85,8 +88,7 @@ class Reference:
         model = self._double
         if self.fresh_module:
             model = copy.deepcopy(model)
-        with lifted():
-            return self._call(model, module_tensors(model), values, lift_tensor)
+        return self._call(model, module_tensors(model), values, lift_tensor, lifted)
 
     @property
     def untouched(self) -> nn.Module:
@@ -101,12 +103,24 @@ class Reference:
     def _double(self) -> nn.Module:
         return lift_module(self._untouched if self._untouched is not None else self._model)
 
-    def _call(self, model: nn.Module, state: Iterable[StateTensor], values: Values, copied: Any) -> Call:
+    def _call(
+        self,
+        model: nn.Module,
+        state: Iterable[StateTensor],
+        values: Values,
+        copied: Callable[[torch.Tensor], torch.Tensor],
+        context: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> Call:
         with RUNNING:
-            return self._call_alone(model, state, values, copied)
+            return self._call_alone(model, list(state), values, copied, context)
 
     def _call_alone(
-        self, model: nn.Module, state: Iterable[StateTensor], values: Values, copied: Any
+        self,
+        model: nn.Module,
+        state: list[StateTensor],
+        values: Values,
+        copied: Callable[[torch.Tensor], torch.Tensor],
+        context: Callable[[], contextlib.AbstractContextManager[None]],
     ) -> Call:
         given: dict[str, torch.Tensor] = {}
         with torch.no_grad():
@@ -121,10 +135,14 @@ class Reference:
             if isinstance(value, torch.Tensor):
                 given[f"input:{leaf.key}"] = value = copied(value)
             leaves.append(value)
-        found = output_leaves(self.instance.call(model, iter(leaves)))
+        with context():
+            raw = self.instance.call(model, iter(leaves))
+        found = output_leaves(raw)
         check_tensors(found, self.instance.program.file.file.name)
         tensors = [leaf.value.detach() for leaf in found if isinstance(leaf.value, torch.Tensor)]
-        return Call([t.contiguous().clone() for t in tensors], found, given)
+        after = {s.path: s.tensor for s in module_tensors(model)}
+        rebound = frozenset(s.path for s in state if after.get(s.path) is not s.tensor)
+        return Call([t.contiguous().clone() for t in tensors], found, given, rebound)
 
     def validate_exact(self, samples: Iterable[Values]) -> bool:
         """Whether the double computes the same function as eager; `why_not_exact` says why it does not."""

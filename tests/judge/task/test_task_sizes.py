@@ -1,0 +1,176 @@
+"""Which sizes a task has, how a small one is derived, and what may differ between them."""
+
+from __future__ import annotations
+
+import ast
+import random
+from collections.abc import Callable
+
+import pytest
+
+from workbench.core.errors import TaskError
+from workbench.judge.worker.task.limits import HOST_WORK
+from workbench.judge.worker.task.literals import literals, override
+from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.task.shrinking import shrunk
+
+Load = Callable[..., LoadedTask]
+Loaded = Callable[[str], LoadedTask]
+
+
+def execute(source: str, **values: int) -> dict[str, object]:
+    namespace: dict[str, object] = {}
+    exec(compile(override(source, "task.py", values), "task.py", "exec"), namespace)
+    return namespace
+
+
+def test_overridden_globals_carry_what_is_derived_from_them() -> None:
+    source = "N = 2048 * 2\nM = N // 4\nif True:\n    N = N + 0\nshape = (N, 64)\n"
+    assert execute(source, N=16)["shape"] == (16, 64)
+    assert execute(source, N=16)["M"] == 4
+    assert execute(source, M=7)["M"] == 7
+
+
+def test_integers_inside_tuples_calls_classes_and_functions_have_labels() -> None:
+    source = (
+        "shape = (16, (1 << 8), 'a')\nconfig = dict(hidden=768, eps=1e-5)\na, b = 4, 5 * 2\n"
+        "class Config:\n    layers: int = 12\n"
+        "class Model:\n    def __init__(self, width=32, *, deep=3): pass\n"
+        "def get_inputs():\n    return [rand(1024, n=int(1e3))]\n"
+    )
+    found = {literal.label: literal.value for literal in literals(ast.parse(source))}
+    assert found == {
+        "shape[0]": 16,
+        "shape[1]": 256,
+        "config.hidden": 768,
+        "a": 4,
+        "b": 10,
+        "Config.layers": 12,
+        "Model.__init__(width)": 32,
+        "Model.__init__(deep)": 3,
+        "get_inputs[0]": 1024,
+        "get_inputs[1]": 1000,
+    }
+    changed = execute(source, **{"shape[1]": 8, "config.hidden": 4, "Config.layers": 2})
+    assert changed["shape"] == (16, 8, "a")
+    assert changed["config"] == {"hidden": 4, "eps": 1e-5}
+    assert changed["Config"].layers == 2  # type: ignore[attr-defined]
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(TaskError, match=r"overrides 'Q'.*top-level names are: N"):
+        override("N = 1\n", "task.py", {"Q": 1})
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "expected"),
+    [
+        (4096, 8, 8),
+        (768, 8, 12),
+        (12, 8, 12),
+        (1000, 16, 20),
+        (393216, 64, 96),
+        (1021, 16, 17),
+        (7, 8, 7),
+        (50, 4, 5),
+    ],
+)
+def test_shrinking_keeps_divisors(value: int, target: int, expected: int) -> None:
+    assert shrunk(value, target) == expected
+
+
+def test_heads_and_widths_are_shrunk_together(loaded: Loaded) -> None:
+    values = loaded("attention").sizes[0].values
+    assert values["n_embd"] % values["n_head"] == 0 and values["seq_len"] <= values["max_seqlen"]
+
+
+def test_a_whole_task_that_is_small_is_judged_as_it_is(load: Load) -> None:
+    info = load(forward="x * 2", inputs="torch.randn(64, 128)").info
+    assert [s.name for s in info.sizes] == ["full"] and not info.derived_small
+    assert not info.unchecked
+
+
+def test_integers_written_into_get_inputs_are_shrunk_too(load: Load) -> None:
+    info = load(forward="x.sum(1)", inputs="torch.rand(65536, 65536)").info
+    small, full = info.sizes
+    assert (
+        info.derived_small
+        and small.parameters[0].tensor is not None
+        and full.parameters[0].tensor is not None
+    )
+    assert small.parameters[0].tensor.numel <= HOST_WORK
+    assert full.parameters[0].tensor.shape == (65536, 65536) and not full.judged
+    assert full.bytes_moved == 65536 * 65536 * 4 + 65536 * 4
+
+
+def test_declared_sizes_come_in_order_and_what_differs_is_free(loaded: Loaded) -> None:
+    info = loaded("globals_by_size").info
+    assert [(s.name, s.judged) for s in info.sizes] == [("small", True), ("medium", True), ("full", False)]
+    assert info.sizes[2].values == {"SEQ": 4096, "DIM": 512}
+    assert set(info.free_dims) == {"SEQ", "DIM"}
+    assert not info.derived_small
+    assert "size full: too large for the host" in info.unchecked
+
+
+def test_sizes_may_be_arguments_of_get_inputs(loaded: Loaded) -> None:
+    task = loaded("inputs_by_size")
+    shapes = {s.name: s.parameters[0].tensor.shape for s in task.sizes if s.parameters[0].tensor is not None}
+    assert shapes == {"small": (24, 96), "decode": (1, 8192), "full": (65536, 8192)}
+    assert task.info.own_kernels_only and task.tolerance == {"rtol": 1e-3, "atol": 1e-3}
+    assert task.options.weights == {"full": 3.0, "decode": 1.0}
+
+
+def test_the_module_as_it_stands_is_the_full_size_where_only_small_is_declared(load: Load) -> None:
+    info = load(
+        "N = 1 << 20\nsizes = {'small': {'N': 64}}\n"
+        "class Model(nn.Module):\n    def forward(self, x):\n        return x + 1\n"
+        "def get_inputs():\n    return [torch.randn(N, 16)]\n"
+    ).info
+    assert [(s.name, s.values["N"], s.judged) for s in info.sizes] == [
+        ("small", 64, True),
+        ("full", 1 << 20, False),
+    ]
+    assert info.free_dims == ("N",)
+
+
+def test_a_signature_is_found_at_any_other_size(loaded: Loaded) -> None:
+    task = loaded("globals_by_size")
+    spec = task.size_at({"SEQ": 19})
+    assert spec is not None and spec.judged and spec.outputs[0].tensor.shape == (2, 19, 64)
+    assert task.size_at({"SEQ": 19}) is spec
+    assert task.size_at({"DIM": 65}) is None, "8 heads do not divide 65"
+    huge = task.size_at({"SEQ": 1 << 17})
+    assert huge is not None and not huge.judged
+    expected = task.expected(spec, task.draw(spec, 1))
+    assert expected.eager[0].shape == (2, 19, 64)
+    with pytest.raises(TaskError, match="too large for the host"):
+        task.draw(huge, 1)
+
+
+def test_random_sizes_run_and_are_not_the_declared_ones(loaded: Loaded) -> None:
+    for name in ("globals_by_size", "inputs_by_size"):
+        task = loaded(name)
+        seed = 17
+        sizes = task.random_sizes(random.Random(seed), 3)
+        assert 1 <= len(sizes) <= 3, (name, seed)
+        known = [s.values for s in task.sizes]
+        for size in sizes:
+            assert size.judged and size.values not in known
+            task.expected(size, task.draw(size, 2))
+        again = task.random_sizes(random.Random(seed), 3)
+        assert [s.values for s in again] == [s.values for s in sizes]
+    assert loaded("softmax").random_sizes(random.Random(1), 3) == []
+
+
+def test_a_size_without_meta_kernels_is_named_as_unchecked(load: Load) -> None:
+    info = load(forward="x * int(x.abs().max().item() + 1)", inputs="torch.rand(1 << 12, 1 << 12)").info
+    assert [s.name for s in info.sizes] == ["small"] and info.derived_small
+    assert any(line.startswith("size full: its shapes are not known here") for line in info.unchecked)
+
+
+def test_every_load_finds_the_same_small_size(loaded: Loaded, load: Load) -> None:
+    from pathlib import Path
+
+    path = Path(loaded("conv_bn_relu").info.path)
+    again = load(path.read_text())
+    assert again.sizes[0].values == loaded("conv_bn_relu").sizes[0].values
