@@ -123,7 +123,7 @@ def _mutated(raw: Any, rng: random.Random) -> Any:
         elif deed == "shuffle" and isinstance(value, list):
             rng.shuffle(value)
         else:
-            parent[key] = rng.choice(STRANGE)
+            parent[key] = copy.deepcopy(rng.choice(STRANGE))
     return changed
 
 

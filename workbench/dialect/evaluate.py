@@ -14,8 +14,9 @@ import msgspec
 from workbench.core.plan import Diagnostic, LaunchLimits, NotCovered, Plan, PlanFailure
 from workbench.core.task import SizeSpec
 from workbench.dialect import signature
-from workbench.dialect.builder import PlanBuilder, PlanError
+from workbench.dialect.builder import PlanBuilder
 from workbench.dialect.language import PLAN_FILE, NotCoveredError, Tensor, Words, kind
+from workbench.dialect.values import PlanError
 
 
 class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,9 +15,10 @@ from workbench.core.plan import Argument, PointersArg, ScalarArg, TensorArg
 from workbench.core.task import Parameter
 from workbench.core.tensors import ITEMSIZE
 from workbench.dialect import signature
-from workbench.dialect.builder import PlanBuilder, PlanError
+from workbench.dialect.builder import PlanBuilder
 from workbench.dialect.dtypes import ALIASES, DType, canonical
 from workbench.dialect.ops import normal_name
+from workbench.dialect.values import PlanError
 
 PLAN_FILE = "<plan>"
 """The name under which a plan is compiled; frames of it are the candidate's own lines."""

@@ -223,6 +223,8 @@ class Planner:
     def _ask(self, frame: bytes) -> ChildEnded | None:
         """What became of the evaluation; None where the process itself ended."""
         channel, _ = self._connected()
+        if self._interrupted:  # it may have ended the process before this one
+            return None
         try:
             channel.sendall(frame)
             ended: ChildEnded | None = self._read(ChildEnded, TIMEOUT_S + _GRACE_S)

@@ -22,7 +22,8 @@ from workbench.core.plan import (
     PlanTensor,
 )
 from workbench.core.task import SizeSpec
-from workbench.dialect.builder import PlanBuilder, PlanError
+from workbench.dialect.builder import PlanBuilder
+from workbench.dialect.values import PlanError
 
 MAX_DIAGNOSTICS = 20
 MAX_MESSAGE = 8000
