@@ -9,7 +9,17 @@ from scripted import KERNELS, kernel
 
 from workbench.ui import text
 from workbench.ui.code_rows import blamed_lines, changed_counts, diff_rows, file_rows
-from workbench.ui.highlight import COLOURED_BYTES, SHOWN_LINES, cuda_lines, python_lines, text_of
+from workbench.ui.highlight import (
+    COLOURED_CHARACTERS,
+    LINE_CHARACTERS,
+    SHOWN_LINES,
+    at_hand,
+    colour,
+    cuda_lines,
+    plain_lines,
+    python_lines,
+    text_of,
+)
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in KERNELS.glob("*.cu")))
@@ -60,8 +70,21 @@ def test_random_bytes_have_lines() -> None:
 def test_a_very_long_file_is_shown_without_colours_and_cut_with_a_note() -> None:
     lines = cuda_lines("x\n" * (SHOWN_LINES + 10))
     assert len(lines) == SHOWN_LINES + 1 and "not shown" in text_of(lines[-1])
-    big = python_lines("a = 1  # " + "x" * COLOURED_BYTES)
-    assert {kind for line in big for _, kind in line} == {"plain"}
+    big = python_lines("a = 1  # " + "x" * COLOURED_CHARACTERS)
+    assert {kind for line in big for _, kind in line[:1]} == {"plain"}
+
+
+def test_long_sources_are_coloured_beside_the_screen_and_then_at_hand() -> None:
+    source = "int x;\n" * 2000
+    assert at_hand("cuda", source) is None
+    assert colour("cuda", source) == at_hand("cuda", source) == cuda_lines(source)
+    assert at_hand("cuda", "int y;\n") == cuda_lines("int y;\n")
+
+
+def test_a_file_of_ten_megabytes_is_cut_before_it_is_looked_at() -> None:
+    lines = plain_lines("y" * 10_000_000)
+    assert len(text_of(lines[0])) == LINE_CHARACTERS + 1 and "10,000,000" in text_of(lines[-1])
+    assert at_hand("cuda", "y" * 10_000_000) == lines
 
 
 def test_a_unified_difference_has_hunks_with_context_and_marks_what_differs_in_a_line() -> None:

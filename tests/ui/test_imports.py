@@ -18,7 +18,7 @@ print(json.dumps([before, sorted(sys.modules)]))
 
 def test_the_screens_process_imports_neither_torch_nor_numpy_nor_pygments_nor_the_judge() -> None:
     out = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, text=True, check=True).stdout
-    before, after = json.loads(out)
+    _, after = json.loads(out)
     roots = {name.partition(".")[0] for name in after}
     assert not roots & {"torch", "numpy", "pygments", "watchdog", "jinja2", "cuda", "tree_sitter_cuda"}
     parts = ("judge", "runner", "dialect", "sandbox", "evolve")

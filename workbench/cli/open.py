@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from workbench.core.errors import UsageError
-from workbench.core.locate import LocatedTask, is_session, locate_session, locate_task
+from workbench.core.locate import LocatedTask, is_session, locate_session, locate_task, recent_sessions
 from workbench.engine import client
 
 
@@ -85,11 +85,8 @@ def _session(text: str | None) -> Path | None:
     except UsageError:
         if os.sep in text or text.endswith((".py", ".cu")):
             return None
-        try:
-            return locate_session(text)
-        except UsageError as error:
-            if "names" in str(error):
-                raise
+        if any(session.name.startswith(text) for session in recent_sessions()):
+            return locate_session(text)  # or its sentence on which of them fit
     return None
 
 

@@ -14,7 +14,7 @@ DiffStyle = Literal["unified", "inline"]
 
 CONTEXT_LINES = 3
 """Lines around a change in the unified form."""
-DIFF_LINES = 20_000
+DIFF_LINES = 4_000
 """Longer files are not compared: difflib would take minutes."""
 
 

@@ -1,15 +1,17 @@
 """Source code as lines of coloured pieces: CUDA with the plan block as Python, or Python alone.
 
 Pygments is imported when the first code is shown, off the screen's thread: its lexers cost 30 ms that the first paint
-does not have. Pieces name a kind, not a colour, so that a change of theme needs no new lexing.
+does not have, and a long file some tenths of a second that no key should wait for. Until then, and for what is too long,
+there are plain lines. Pieces name a kind, not a colour, so that a change of theme needs no new lexing.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from workbench.ui.text import TAB_SIZE, clean
 
@@ -31,9 +33,16 @@ KINDS: tuple[str, ...] = (
     "plan",
 )
 
-COLOURED_BYTES = 300_000
-"""Larger files are shown without colours: lexing them would take seconds."""
+Language = Literal["cuda", "python"]
+
+AT_ONCE_CHARACTERS = 6_000
+"""Coloured while the key waits: some 15 ms."""
+COLOURED_CHARACTERS = 300_000
+"""Longer files are shown without colours: lexing them would take seconds."""
+SHOWN_CHARACTERS = 2_000_000
+KEPT = 64
 SHOWN_LINES = 50_000
+LINE_CHARACTERS = 2_000
 
 _PLAN_OPEN = re.compile(r"/\*@plan\b[^\n]*")
 _PLAN_CLOSE = "@*/"
@@ -94,12 +103,35 @@ _QUALIFIERS = frozenset(
 )
 
 
-@lru_cache(maxsize=64)
+_coloured: OrderedDict[tuple[Language, str], tuple[Line, ...]] = OrderedDict()
+
+
+def at_hand(language: Language, source: str) -> tuple[Line, ...] | None:
+    """Coloured lines, where that takes no noticeable time; None where `colour` should be run beside the screen."""
+    kept = _coloured.get((language, source))
+    if kept is not None or len(source) > COLOURED_CHARACTERS:
+        return kept or plain_lines(source)
+    ready = "pygments.lexers.c_like" in sys.modules and "pygments.lexers.python" in sys.modules
+    return colour(language, source) if ready and len(source) <= AT_ONCE_CHARACTERS else None
+
+
+def colour(language: Language, source: str) -> tuple[Line, ...]:
+    """Coloured lines, however long that takes; kept for `at_hand`. May run in any thread."""
+    import pygments.lexers.c_like
+    import pygments.lexers.python  # noqa: F401
+
+    lines = cuda_lines(source) if language == "cuda" else python_lines(source)
+    _coloured[language, source] = lines
+    while len(_coloured) > KEPT:
+        _coloured.popitem(last=False)
+    return lines
+
+
 def cuda_lines(source: str) -> tuple[Line, ...]:
     """A candidate's lines; the text between the plan markers is coloured as Python."""
+    if len(source) > COLOURED_CHARACTERS:
+        return plain_lines(source)
     text = clean(source).expandtabs(TAB_SIZE)
-    if len(text) > COLOURED_BYTES:
-        return plain_lines(text)
     opened = _PLAN_OPEN.search(text)
     closed = text.find(_PLAN_CLOSE, opened.end()) if opened else -1
     if opened is None or closed < 0:
@@ -115,16 +147,20 @@ def cuda_lines(source: str) -> tuple[Line, ...]:
     )
 
 
-@lru_cache(maxsize=16)
 def python_lines(source: str) -> tuple[Line, ...]:
     """The lines of a task or of its functional form."""
-    text = clean(source).expandtabs(TAB_SIZE)
-    return _split(_python(text)) if len(text) <= COLOURED_BYTES else plain_lines(text)
+    if len(source) > COLOURED_CHARACTERS:
+        return plain_lines(source)
+    return _split(_python(clean(source).expandtabs(TAB_SIZE)))
 
 
 def plain_lines(source: str) -> tuple[Line, ...]:
     """Lines without colours: what is shown at once, and of what is too long to colour."""
-    return _split([(clean(source).expandtabs(TAB_SIZE), "plain")])
+    shown = source[:SHOWN_CHARACTERS]
+    lines = _split([(clean(shown).expandtabs(TAB_SIZE), "plain")])
+    if len(shown) == len(source):
+        return lines
+    return (*lines, ((f"… {len(source):,} characters; the rest is not shown", "comment"),))
 
 
 def text_of(line: Line) -> str:
@@ -192,10 +228,20 @@ def _split(pieces: Iterable[Piece]) -> tuple[Line, ...]:
         if first:
             current.append((first, kind))
         for part in rest:
-            lines.append(tuple(current))
+            lines.append(_cut(current))
             current = [(part, kind)] if part else []
             if len(lines) >= SHOWN_LINES:
                 return (*lines, ((f"… more than {SHOWN_LINES:,} lines; the rest is not shown", "comment"),))
     if current:
-        lines.append(tuple(current))
+        lines.append(_cut(current))
     return tuple(lines)
+
+
+def _cut(pieces: list[Piece]) -> Line:
+    # A line of a million characters would be measured anew at each redraw.
+    room = LINE_CHARACTERS
+    for i, (text, kind) in enumerate(pieces):
+        if len(text) > room:
+            return (*pieces[:i], (text[:room], kind), ("…", "comment"))
+        room -= len(text)
+    return tuple(pieces)

@@ -29,6 +29,7 @@ from workbench.core.verdict import Verdict
 from workbench.ui import intents, words
 from workbench.ui.code_rows import blamed_lines
 from workbench.ui.documents import Documents
+from workbench.ui.highlight import Language, colour
 from workbench.ui.hints import hint
 from workbench.ui.screens.dialogs import CandidateFiles, LineDialog, Question
 from workbench.ui.text import one_line
@@ -150,6 +151,7 @@ class BenchScreen(Screen[None]):
         self._composed = False
         self._news: frozenset[CandidateId] = frozenset()
         """Candidates that changed before there was a widget to draw them."""
+        self._colouring: set[tuple[Language, str]] = set()
         self._frame = 0
         self._spinner: Timer | None = None
         self._detail_of: tuple[object, ...] = ()
@@ -290,6 +292,26 @@ class BenchScreen(Screen[None]):
             if self.view.link == "live":
                 self.post_message(intents.Tell(str(error), "error"))
             return
+        self._show_chosen()
+
+    @on(CodeView.ColoursWanted)
+    def _colour(self, event: CodeView.ColoursWanted) -> None:
+        event.stop()
+        wanted = (event.language, event.source)
+        if wanted not in self._colouring:
+            self._colouring.add(wanted)
+            self.run_worker(
+                lambda: self._colour_beside(*wanted), thread=True, group="colours", exit_on_error=False
+            )
+
+    def _colour_beside(self, language: Language, source: str) -> None:
+        colour(language, source)
+        self.app.call_from_thread(self._recolour, (language, source))
+
+    def _recolour(self, wanted: tuple[Language, str]) -> None:
+        self._colouring.discard(wanted)
+        self.query_one(SourcePane).recolour()
+        self.query_one(CandidatePane).recolour()
         self._show_chosen()
 
     def _name_tabs(self, chosen: CandidateView | None) -> None:

@@ -10,7 +10,7 @@ from textual.content import Content
 
 from workbench.core.candidate import CandidateId, CandidateView
 from workbench.ui.code_rows import Row, changed_counts, diff_rows, file_rows
-from workbench.ui.highlight import Line, cuda_lines, plain_lines
+from workbench.ui.highlight import Line, plain_lines
 from workbench.ui.text import one_line
 from workbench.ui.widgets.code_view import CodeView
 
@@ -48,6 +48,11 @@ class CandidatePane(Vertical):
             self._diff_style = "inline" if self._diff_style == "unified" else "unified"
         self._mode = self._diff_style
 
+    def recolour(self) -> None:
+        """Colours have become available: the next `show` draws again, at the same place."""
+        if self._shown:
+            self._shown = (self._shown[0], self._shown[-1])
+
     def show_nothing(self, words: str) -> None:
         """No candidate is chosen, or its file is on its way."""
         self._shown = ()
@@ -75,7 +80,7 @@ class CandidatePane(Vertical):
             return
         keep = bool(self._shown) and (self._shown[0], self._shown[-1]) == (chosen.id, self._mode)
         self._shown = key
-        lines = cuda_lines(source)
+        lines = self.query_one(CodeView).lines_of("cuda", source)
         rows, about = self._rows(lines, parent, blamed)
         self.border_title = Content(f"2 {chosen.id} {one_line(chosen.name)}")
         self.border_subtitle = Content(about)
@@ -88,7 +93,7 @@ class CandidatePane(Vertical):
             return file_rows(lines, blamed), f"{len(lines)} lines"
         if parent is None:
             return file_rows(lines, blamed), "no parent to compare with"
-        rows = diff_rows(cuda_lines(parent[1]), lines, self._mode)
+        rows = diff_rows(self.query_one(CodeView).lines_of("cuda", parent[1]), lines, self._mode)
         if not rows:
             return _words(f"The same code as {parent[0]}."), f"{self._mode} diff against {parent[0]}"
         added, removed = changed_counts(rows)

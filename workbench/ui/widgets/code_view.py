@@ -5,18 +5,20 @@ It draws only the lines that are visible, so that a file of 50,000 lines scrolls
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
 from workbench.ui.code_rows import Row
-from workbench.ui.highlight import KINDS, text_of
+from workbench.ui.highlight import KINDS, Language, Line, at_hand, plain_lines, text_of
 from workbench.ui.text import fit_right
 
 _SIGN_CLASS = {"+": "code--added", "-": "code--removed", "@": "code--hunk", "!": "code--blamed"}
@@ -63,12 +65,32 @@ class CodeView(ScrollView, can_focus=True):
         Binding("end", "scroll_end", "End", show=False, tooltip="Go to the last line."),
     ]
 
+    @dataclass
+    class ColoursWanted(Message):
+        """A text is shown without colours until `highlight.colour` has run."""
+
+        view: CodeView
+        language: Language
+        source: str
+
+        @property
+        def control(self) -> CodeView:
+            """Where it is shown."""
+            return self.view
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._rows: tuple[Row, ...] = ()
         self._gutter = 0
         self._styles_of: dict[str, Style] = {}
         self._tags: dict[str, Style] = {}
+
+    def lines_of(self, language: Language, source: str) -> tuple[Line, ...]:
+        """The lines of `source`, plain where colours are not at hand; those are then asked for."""
+        lines = at_hand(language, source)
+        if lines is None:
+            self.post_message(self.ColoursWanted(self, language, source))
+        return plain_lines(source) if lines is None else lines
 
     @property
     def rows(self) -> tuple[Row, ...]:

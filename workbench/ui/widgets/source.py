@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from workbench.ui.code_rows import Row, file_rows
-from workbench.ui.highlight import Line, plain_lines, python_lines
+from workbench.ui.highlight import Line, plain_lines
 from workbench.ui.text import one_line
 from workbench.ui.view import View
 from workbench.ui.widgets.code_view import CodeView
@@ -47,6 +47,12 @@ class SourcePane(Vertical):
         if self._view is not None:
             self.show(self._view)
 
+    def recolour(self) -> None:
+        """Colours have become available."""
+        if self._view is not None and self._shown:
+            self._shown = (self._shown[0],)
+            self.show(self._view)
+
     def show(self, view: View) -> None:
         """Draw the task of this moment; work that would not change the picture is skipped."""
         self._view = view
@@ -63,7 +69,7 @@ class SourcePane(Vertical):
         if self._tab == "module":
             # A broken save does not take the last good revision from the screen; the banner says what is wrong.
             source = view.task.source if view.task else view.module_text
-            return file_rows(python_lines(source)) if source else _words("The judge reads the task…")
+            return file_rows(self._lines(source)) if source else _words("The judge reads the task…")
         form = view.functional
         if form is None:
             return _words(
@@ -73,7 +79,10 @@ class SourcePane(Vertical):
             )
         if form.source is None:
             return _words(f"There is no functional form:\n{form.note}")
-        return file_rows(python_lines(form.source))
+        return file_rows(self._lines(form.source))
+
+    def _lines(self, source: str) -> tuple[Line, ...]:
+        return self.query_one(CodeView).lines_of("python", source)
 
     def _about(self, view: View) -> str:
         if self._tab == "functional" and view.functional is not None and view.functional.source is not None:
