@@ -352,10 +352,10 @@ def test_a_timeout_leaves_a_compiler_that_works(tmp_path: Path) -> None:
     ],
     ids=["macros", "huge array", "recursion", "parentheses", "self", "expression"],
 )
-def test_a_source_made_to_break_a_compiler_is_only_a_failure(
+def test_a_source_made_to_break_a_compiler_gets_an_answer_and_the_compiler_goes_on(
     compiler: Compiler, hasty: Compiler, text: str
 ) -> None:
-    assert bad(build(hasty, text + SCALE)).diagnostics
+    assert build(hasty, text + SCALE).cuda is not None
     assert hasty.versions == compiler.versions
 
 

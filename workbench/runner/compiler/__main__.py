@@ -211,9 +211,10 @@ def main() -> None:
     try:
         process = Process(work, prepared)
         os.environ.update(TMPDIR=str(work), HOME=str(work), LC_ALL="C")
-        if os.geteuid() == 0:
+        policy = process.policy()
+        if os.geteuid() == 0 and policy.unprivileged:
             os.chown(work, NOBODY, NOBODY)
-        evidence = confine(process.policy())
+        evidence = confine(policy)
         process.precompiled.folder.mkdir(mode=0o700)
     except Exception as error:
         write_frame(answers, Failed(message=f"{type(error).__name__}: {error}"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from workbench.runner.compiler.headers import Headers, heavy_includes
 from workbench.runner.compiler.messages import BuildRequest
 
 MAX_SETS = 3
+FREE_BYTES = 4 << 30
+"""Room that must be left before another set is made."""
 
 
 class Made(msgspec.Struct):
@@ -58,7 +61,7 @@ class Precompiled:
             # Last used goes last.
             self._known[path.name] = self._known.pop(path.name)
             return
-        if path.name in self._hopeless or self._making:
+        if path.name in self._hopeless or self._making or not self._has_room():
             return
         options = nvrtc.flags(request.arch, request.options, self._headers)
 
@@ -86,6 +89,13 @@ class Precompiled:
             del self._known[oldest]
             with contextlib.suppress(OSError):
                 (self.folder / oldest).unlink()
+
+    def _has_room(self) -> bool:
+        """A full disk, or a small /tmp in memory, matters more than a fast compile."""
+        try:
+            return shutil.disk_usage(self.folder).free > FREE_BYTES
+        except OSError:
+            return False
 
     def _path(self, lifted: tuple[str, ...], request: BuildRequest) -> Path:
         described: Any = (lifted, request.arch, request.options.fast_math, request.options.max_registers)
