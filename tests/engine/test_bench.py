@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
-from engine_world import World, alive, children, until
+from engine_world import SCRIPTED, World, alive, children, until
 
 from workbench.core.candidate import CandidateView, VerdictSummary
 from workbench.core.events import JudgingStarted
@@ -342,3 +343,14 @@ def test_the_order_is_saved_then_people_then_proposers_then_stale_best_first() -
         "stale-failed",
         "stale-rejected",
     ]
+
+
+async def test_a_judge_that_cannot_be_started_is_said_once_with_its_own_words(opened: World) -> None:
+    (opened.root / "python").write_text("#!/bin/sh\necho no torch here >&2\nexit 3\n")
+    client = await opened.open()
+    await until(client, lambda s: client.progress.judge == "restarting")
+    await submit(client, "waits")
+    await until(client, lambda s: any("no torch here" in n.text for n in s.notices))
+    (opened.root / "python").write_text(f"#!/bin/sh\nexec {sys.executable} {SCRIPTED}\n")
+    await until(client, is_in("c0001", "passed"))
+    assert sum("no torch here" in n.text for n in client.state.notices) == 1

@@ -81,7 +81,8 @@ class Bench:
     def busy(self) -> bool:
         """Something is being judged or waits for it, and can be."""
         state = self._journal.state
-        stuck = self._journal.store.refusal is not None or state.task_error is not None
+        cannot_start = self._failed_starts >= len(BACKOFF_S)
+        stuck = cannot_start or self._journal.store.refusal is not None or state.task_error is not None
         return self._judging is not None or (not stuck and bool(order(state, self.urgent)))
 
     def wake(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from workbench import __version__
 from workbench.archive.shipped import fitting
 from workbench.core.config import Config
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import UsageError, WorkbenchError
 from workbench.core.events import Noticed, SessionResumed
 from workbench.core.plan import limits_for
 from workbench.core.session import SessionState
@@ -112,8 +112,12 @@ class Engine:
                 await asyncio.sleep(DISK_RETRY_S)
         for path in self._population.origins():
             if Path(path).is_file():  # it may have been saved while no engine ran
-                with contextlib.suppress(WorkbenchError):
+                try:
                     await self._catch_up(path)
+                except StoreError as error:
+                    self.journal.tell(activity=str(error))
+                except UsageError:
+                    continue  # removed since, or unreadable: its last version stays
         await self._bench.run()
 
     async def _catch_up(self, path: str) -> None:
