@@ -63,6 +63,9 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "softmax_half": {"online": "pass", "no_maximum": "numerics", "half_accumulate": "precision"},
     "add_in_place": {"in_place": "pass", "forgets_the_state": "numerics"},
+    "several_outputs": {"one_kernel": "pass", "count_from_one": "poison", "or_equal": "numerics"},
+    "library_step": {"library_product": "pass"},
+    "batch_norm": {"warp_per_feature": "pass", "forgets_the_variance": "pass"},
     "argmax": {"first_of_equals": "pass", "last_of_equals": "pass", "off_by_one": "numerics"},
 }
 """By task and file: "pass", "error", or the gate that must fail."""

@@ -229,6 +229,10 @@ def _returned(result: Any, size: SizeSpec, forward: types.FunctionType) -> tuple
     expected = ", ".join(f"{o.name}: {o.tensor}" for o in size.outputs)
     if isinstance(result, dict):
         names = [o.name for o in size.outputs]
+        # The reference's own keys do as well: "scaled" for the output that is called out_scaled.
+        own = [name.removeprefix("out_") for name in names]
+        if set(result) == set(own):
+            names = own
         if set(result) != set(names):
             raise _DefinitionError(
                 f"forward returns {', '.join(map(str, list(result)[:20]))}; the reference returns {expected}.",

@@ -29,6 +29,7 @@ from workbench.runner.host.client import HostRunner
 from workbench.runner.host.faults import Fault
 
 Ticker = Callable[[str, Gate | None], None]
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 CAUSES = ("bounds", "inputs_intact", "poison", "determinism")
 """What a wrong result may come from, the most specific first."""
 
@@ -147,7 +148,9 @@ class Judging:
             return stage
         chosen = plan or self.plans[size.name]
         built = self.built_for(chosen)
-        stage = Stage(chosen, size, built.kernels, self._runner(built), self.timeout_s)
+        stage = Stage(
+            chosen, size, built.kernels, self._runner(built), self.timeout_s, self._side_effects(size)
+        )
         if plan is None:
             self._stages[size.name] = stage
         return stage
@@ -253,6 +256,19 @@ class Judging:
             return finding
         self.blame(gate, finding)
         return Finding("skipped", f"Its run was stopped: see {gate}.")
+
+    def _side_effects(self, size: SizeSpec) -> frozenset[str]:
+        """Running statistics of norm layers in train mode: a module's own, so a candidate may write them too."""
+        if self.task.info.mode != "train":
+            return frozenset()
+        found = frozenset(
+            p.path
+            for p in size.parameters
+            if p.role == "buffer" and p.key.rpartition(".")[2] in STATISTICS and not p.mutable
+        )
+        if found:
+            self.unchecked.append("side effects: running statistics may be written and are not compared")
+        return found
 
     def _read_only(self) -> set[str]:
         return {p.name for p in self.size.parameters if p.tensor is not None and not p.mutable}

@@ -59,13 +59,15 @@ class Stage:
     kernels: Mapping[str, Kernel]
     runner: HostRunner
     timeout_s: float
+    side_effects: frozenset[str] = frozenset()
+    """Paths that a candidate may write as the reference does, and that are not compared."""
     _arenas: dict[Placement, Arena] = field(default_factory=dict)
     _layout: _Layout | None = None
 
     @property
     def layout(self) -> _Layout:
         if self._layout is None:
-            self._layout = _layout(self.plan, self.size)
+            self._layout = _layout(self.plan, self.size, self.side_effects)
         return self._layout
 
     def run(
@@ -148,7 +150,7 @@ class _Layout:
     """Tensor number in the plan to buffer number."""
 
 
-def _layout(plan: Plan, size: SizeSpec) -> _Layout:
+def _layout(plan: Plan, size: SizeSpec, side_effects: frozenset[str]) -> _Layout:
     parameters = size.by_path()
     names = {root(plan, t): size.outputs[i].name for i, t in enumerate(plan.outputs)}
     specs: list[BufferSpec] = []
@@ -163,7 +165,7 @@ def _layout(plan: Plan, size: SizeSpec) -> _Layout:
             continue
         parameter = parameters[tensor.path] if tensor.path is not None else None
         name = parameter.name if parameter else names.get(number, f"scratch (line {tensor.line})")
-        writable = parameter is None or parameter.mutable
+        writable = parameter is None or parameter.mutable or parameter.path in side_effects
         bindings[number] = len(specs)
         if tensor.path is not None:
             by_path[tensor.path] = len(specs)
