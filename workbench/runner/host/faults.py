@@ -17,8 +17,7 @@ _KINDS: dict[int, FaultKind] = {
     2: "divergent barrier",
     3: "crash",
     4: "launch",
-    5: "unsupported",
-    6: "illegal access",
+    5: "illegal access",
 }
 
 

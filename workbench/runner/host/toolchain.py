@@ -54,6 +54,9 @@ class Toolchain:
             "-ffp-contract=fast",
             "-fno-exceptions",
             "-fno-plt",
+            "-fsigned-char",
+            # A frame larger than a page must not step over the guard page into another thread's stack.
+            "-fstack-clash-protection",
             "-w",
         ]
         folders = [f"-I{INCLUDE}"]

@@ -13,7 +13,6 @@ WB_RUNTIME void wb_grid_sync(int line);
 WB_RUNTIME void wb_yield();
 WB_RUNTIME int wb_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 [[noreturn]] WB_RUNTIME void wb_trap(const char *why, int line);
-[[noreturn]] WB_RUNTIME void wb_unsupported(const char *what, int line);
 }
 
 extern const __thread uint3 threadIdx __asm__("wb_threadIdx") __attribute__((visibility("hidden")));

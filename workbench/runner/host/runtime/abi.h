@@ -23,8 +23,7 @@ enum wb_fault_kind : uint32_t {
     WB_BARRIER = 2,      // threads that wait for each other for ever, or disagree at a barrier
     WB_TRAP = 3,         // __trap() or a failed assert
     WB_LAUNCH = 4,       // the launch itself is impossible
-    WB_UNSUPPORTED = 5,  // something that only a GPU can run
-    WB_SHARED = 6,       // a write past the end of shared memory
+    WB_SHARED = 5,       // a write past the end of shared memory
 };
 
 // A page that the client maps too. Written by hostile code: it explains, and proves nothing.

@@ -5,7 +5,7 @@
 
 extern "C" void wb_switch(void **save, void *load);
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(WB_PORTABLE)
 asm(R"(
     .text
     .p2align 4
@@ -39,7 +39,7 @@ static inline void *wb_prepare(char *top, void (*entry)()) {
     for (int i = 0; i < 6; ++i) *--sp = 0;
     return sp;
 }
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !defined(WB_PORTABLE)
 asm(R"(
     .text
     .p2align 4
@@ -95,7 +95,7 @@ extern "C" __attribute__((visibility("hidden"))) void wb_switch(void **save, voi
 }
 
 static inline void *wb_prepare(char *top, void (*entry)()) {
-    char *low = top - 64 * 1024 + sizeof(ucontext_t);
+    char *low = top - 120 * 1024;
     ucontext_t *context = (ucontext_t *)(((uintptr_t)top - sizeof(ucontext_t)) & ~(uintptr_t)63);
     getcontext(context);
     context->uc_stack.ss_sp = low;

@@ -240,12 +240,6 @@ extern "C" WB_HIDDEN void wb_trap(const char *why, int line) {
     fault(WB_TRAP, w->current, line, "%s", why);
 }
 
-extern "C" WB_HIDDEN void wb_unsupported(const char *what, int line) {
-    Worker *w = worker_of_thread;
-    w->in_runtime = 1;
-    fault(WB_UNSUPPORTED, w->current, line, "%s; this needs cuda", what);
-}
-
 extern "C" WB_HIDDEN int wb_printf(const char *format, ...) {
     Worker *w = worker_of_thread;
     const uint32_t before = w ? w->in_runtime : 0;

@@ -15,6 +15,7 @@ namespace wb {
 constexpr size_t kPage = 4096;
 constexpr size_t kStack = 128 * 1024;
 constexpr uint32_t kChunk = 64;
+constexpr uint32_t kGuardedChunks = 20000 / kChunk;
 
 struct Chunk {
     char *base;
@@ -39,9 +40,14 @@ static void add_chunk() {
     if (base == MAP_FAILED) fault(WB_LAUNCH, nullptr, 0, "not enough memory for the threads' stacks");
     Chunk *chunk = &chunk_table[chunk_count++];
     *chunk = {base, chunks};
+    // Each guard page costs two of the 65,530 mappings that Linux allows a process. Large cooperative launches, which
+    // hold all their threads at once, go without beyond this.
+    const bool guarded = chunk_count <= kGuardedChunks;
+    if (!guarded && mprotect(base, kStack * kChunk, PROT_READ | PROT_WRITE))
+        fault(WB_LAUNCH, nullptr, 0, "not enough memory for the threads' stacks");
     for (uint32_t i = 0; i < kChunk; ++i) {
         // The lowest page of each stack stays unmapped, so that an overflow is a fault and not another thread's data.
-        if (mprotect(base + i * kStack + kPage, kStack - kPage, PROT_READ | PROT_WRITE))
+        if (guarded && mprotect(base + i * kStack + kPage, kStack - kPage, PROT_READ | PROT_WRITE))
             fault(WB_LAUNCH, nullptr, 0, "not enough memory mappings for the threads' stacks");
         // Stacks that start at the same offset in their pages would all fight for the same cache lines.
         spare_stacks[spare_count++] = base + (i + 1) * kStack - 64 * ((i * 7) % 48);
