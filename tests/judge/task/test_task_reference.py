@@ -207,3 +207,19 @@ def test_a_reference_may_be_called_from_two_threads(loaded: Loaded) -> None:
     for one, other, wide in zip(alone, together, exact, strict=True):
         assert torch.equal(one.eager[0], other.eager[0])
         assert wide is not None and one.exact is not None and torch.equal(wide[0], one.exact[0])
+
+
+def test_autocast_is_part_of_eager_and_not_of_the_exact_reference(load: Load) -> None:
+    text = (
+        "class Model(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.linear = nn.Linear(64, 64)\n    def forward(self, x):\n        return self.linear(x).float()\n"
+        "def get_inputs():\n    return [torch.randn(32, 64)]\n"
+    )
+    errors = []
+    for head in ("", "autocast = 'bf16'\n"):
+        task = load(head + text)
+        size = judged(task)
+        expected = task.expected(size, task.draw(size, 5))
+        assert expected.exact is not None and expected.eager[0].dtype == torch.float32
+        errors.append(float((expected.eager[0].double() - expected.exact[0]).abs().max()))
+    assert errors[0] < 1e-5 < 1e-3 < errors[1]
