@@ -20,6 +20,7 @@ from workbench.core.errors import JudgeError
 from workbench.profile import dataflow
 from workbench.profile.constants import SPECIAL_REGISTERS, TIMERS, ConstantLayout, constant_layout
 from workbench.profile.cubin import BadCubin, read_cubin
+from workbench.profile.ptx import has_own_assembly
 from workbench.profile.reached import Reached, reach
 from workbench.profile.registers import constant_reads, operands
 from workbench.profile.sass import Instruction, SassFunction, SourceLine, disassemble
@@ -84,6 +85,8 @@ class _Audit:
     unchecked: dict[str, None] = field(default_factory=dict)
     tables: dict[str, None] = field(default_factory=dict)
     float_atomics: dict[str, None] = field(default_factory=dict)
+    own_assembly: bool = False
+    """The candidate has inline assembly, in which a `.loc` could forge where code comes from."""
 
     def find(self, what: str, kernel: str, line: int, why: str, severity: Severity = "fail") -> None:
         self.findings.setdefault(
@@ -114,7 +117,7 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
     except BadCubin as error:
         raise JudgeError(f"The cubin cannot be audited: {error}.") from None
     layout = constant_layout(build.arch)
-    state = _Audit()
+    state = _Audit(own_assembly=has_own_assembly(build.ptx, CANDIDATE) or not build.ptx)
     flows: list[dataflow.Flow] = []
     for name in dict.fromkeys(kernels):
         kernel = known[name]
@@ -231,7 +234,14 @@ def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction) ->
             continue
         line = own_line(instruction)
         if register.startswith(TIMERS):
-            if not waits_inside_toolkit(instruction):
+            inside = waits_inside_toolkit(instruction)
+            if inside and state.own_assembly:
+                why = (
+                    f"A clock is read ({register}), by libcu++ while it waits or by the file's own inline assembly: "
+                    "these cannot be told apart. Use one or the other."
+                )
+                state.find("clock", kernel.name, line, why)
+            elif not inside:
                 state.find("clock", kernel.name, line, f"The kernel reads a clock ({register}). Remove it.")
             continue
         state.find(

@@ -15,6 +15,8 @@ _PARAMETER = re.compile(
 _SHARED = re.compile(
     r"^\s*\.shared\s+\.align\s+(\d+)\s+\.[a-z]+(\d+)\s+[\w$.]+(?:\[(\d+)\])?\s*;", re.MULTILINE
 )
+_FILES = re.compile(r"^\s*\.file\s+(\d+)\s+\"([^\"]*)\"", re.MULTILINE)
+_LOC = re.compile(r"^\s*\.loc\s+(\d+)\s")
 _WIDTH = re.compile(r"\d+$")
 
 
@@ -60,3 +62,22 @@ def entry_shared_bytes(ptx: str) -> dict[str, int]:
             total = -(-total // align) * align + int(match[2]) // 8 * int(match[3] or 1)
         found[entry[1]] = total
     return found
+
+
+def has_own_assembly(ptx: str, own: str) -> bool:
+    """Whether the file `own` holds inline assembly of its own.
+
+    Inline assembly is copied into PTX as it stands, so it can hold a `.loc` that lays what follows at a toolkit
+    header's door. The first block of a forger's own cannot: the `.loc` before it is the compiler's.
+    """
+    files = {number for number, path in _FILES.findall(ptx) if path.rsplit("/", 1)[-1] == own}
+    last = ""
+    for line in ptx.splitlines():
+        place = _LOC.match(line)
+        if place is not None:
+            last = place[1]
+        elif "begin inline asm" in line and (not last or last in files):
+            return True
+        elif ".entry" in line or ".func" in line:
+            last = ""
+    return False
