@@ -6,149 +6,31 @@ import contextlib
 import mmap
 import os
 import secrets
-import select
 import signal
-import socket
-import struct
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-import msgspec
-
-import workbench
-from workbench.core import wire
 from workbench.core.build import HostBuild, Kernel
 from workbench.core.errors import JudgeError
-from workbench.core.plan import Fill, Launch, LibraryStep, Plan, PointersArg, ScalarArg, TensorArg
+from workbench.core.plan import Plan
 from workbench.runner.host import messages as m
-from workbench.runner.host.arena import PAGE, Arena
-from workbench.runner.host.faults import CallReport, Fault, Placed, explain, warnings_of
-from workbench.sandbox import Evidence, popen
+from workbench.runner.host.arena import Arena
+from workbench.runner.host.child import RunnerDiedError, RunnerProcess
+from workbench.runner.host.faults import CallReport, Fault, explain, warnings_of
+from workbench.runner.host.steps import LaunchError, Layout, pack_steps
+from workbench.sandbox import Evidence
 
 START_TIMEOUT_S = 60.0
 """For the interpreter to start (and torch, for library steps)."""
 LOAD_TIMEOUT_S = 20.0
 """For static constructors, which are the candidate's code."""
-_TLS_BYTES = 2 << 20
-"""Room for static shared memory in each thread's thread-local storage."""
 
 
 def default_memory_bytes() -> int:
     """Address space of a runner: the smaller of 16 GiB and half of this machine's memory."""
     return min(16 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
-
-
-def _environment() -> dict[str, str]:
-    """What a runner needs to start, and nothing that it should not read (keys, tokens)."""
-    kept = {
-        k: os.environ[k] for k in ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "VIRTUAL_ENV") if k in os.environ
-    }
-    root = str(Path(workbench.__file__).parent.parent)
-    kept["PYTHONPATH"] = os.pathsep.join(p for p in (os.environ.get("PYTHONPATH", ""), root) if p)
-    kept["GLIBC_TUNABLES"] = f"glibc.rtld.optional_static_tls={_TLS_BYTES}"
-    kept["LC_ALL"] = "C.UTF-8"
-    kept["HOME"] = "/nonexistent"
-    kept["PYTHONDONTWRITEBYTECODE"] = "1"
-    return kept
-
-
-class RunnerDiedError(Exception):
-    """The runner went away, said something else than was asked, or took too long."""
-
-    def __init__(self, message: str, *, timeout: bool = False) -> None:
-        super().__init__(message)
-        self.timeout = timeout
-
-
-class _Process:
-    """A started runner and its channel."""
-
-    def __init__(self, output: int | None) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            self.popen: subprocess.Popen[bytes] = popen(
-                [sys.executable, "-m", "workbench.runner.host", str(theirs.fileno()), str(os.getpid())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL if output is None else output,
-                stderr=subprocess.DEVNULL,
-                env=_environment(),
-                cwd="/",
-                start_new_session=True,
-            )
-        self.channel = ours
-        self.channel.setblocking(False)
-        self._buffer = bytearray()
-
-    def send(self, message: Any, fds: Sequence[int] = (), timeout_s: float = 10.0) -> None:
-        """Raises RunnerDiedError."""
-        data = memoryview(wire.pack(message))
-        end = time.monotonic() + timeout_s
-        first = True
-        while data:
-            _, writable, _ = select.select([], [self.channel], [], max(0.0, end - time.monotonic()))
-            if not writable:
-                raise RunnerDiedError("the runner does not listen", timeout=True)
-            try:
-                if first and fds:
-                    sent = socket.send_fds(self.channel, [data[: 1 << 16]], list(fds))
-                else:
-                    sent = self.channel.send(data)
-            except OSError as error:
-                raise RunnerDiedError(f"the runner went away ({error.strerror})") from None
-            first = False
-            data = data[sent:]
-
-    def receive(self, timeout_s: float, interrupted: threading.Event | None = None) -> m.Answer | None:
-        """The next answer; None when the time is over. Raises RunnerDiedError at the end or for garbage."""
-        end = time.monotonic() + timeout_s
-        while True:
-            if len(self._buffer) >= 4:
-                (length,) = struct.unpack_from("<I", self._buffer)
-                if length > m.MAX_ANSWER_BYTES:
-                    raise RunnerDiedError("the runner's answer is over the limit")
-                if len(self._buffer) >= 4 + length:
-                    body = bytes(self._buffer[4 : 4 + length])
-                    del self._buffer[: 4 + length]
-                    try:
-                        answer: m.Answer = msgspec.msgpack.decode(body, type=m.Answer)
-                        return answer
-                    except msgspec.MsgspecError:
-                        raise RunnerDiedError("the runner's answer is not one") from None
-            left = end - time.monotonic()
-            readable, _, _ = select.select([self.channel], [], [], max(0.0, left))
-            if not readable:
-                return None
-            try:
-                piece = self.channel.recv(1 << 16)
-            except OSError as error:
-                raise RunnerDiedError(f"the runner went away ({error.strerror})") from None
-            if not piece:
-                raise RunnerDiedError("the runner went away")
-            self._buffer += piece
-
-    def expect(self, type_: Any, timeout_s: float) -> Any:
-        """An answer of this type, or RunnerDiedError; `Failed` is returned as it is."""
-        answer = self.receive(timeout_s)
-        if answer is None:
-            raise RunnerDiedError("the runner took too long", timeout=True)
-        if not isinstance(answer, (type_, m.Failed)):
-            raise RunnerDiedError("the runner said something else than was asked")
-        return answer
-
-    def kill(self) -> int | None:
-        """End it for good; its exit code."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            self.popen.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.popen.wait(10)
-        self.channel.close()
-        return self.popen.returncode
 
 
 class HostRunner:
@@ -157,7 +39,7 @@ class HostRunner:
     def __init__(self, pool: HostRunners, build: HostBuild) -> None:
         self._pool = pool
         self.build = build
-        self._process: _Process | None = None
+        self._process: RunnerProcess | None = None
         self._torch = False
         self._report_map: mmap.mmap | None = None
         self._report: m.Report | None = None
@@ -242,10 +124,10 @@ class HostRunner:
                 f"({self._pool.memory_bytes / 2**20:.0f} MiB).",
                 do="Use a smaller size.",
             )
-        layout = _Layout(arena, self._pool.rng)
+        layout = Layout(arena, self._pool.rng)
         try:
-            steps, names = _steps(plan, kernels, self.build, layout, bindings, self._pool.rng)
-        except _LaunchError as error:
+            steps, names = pack_steps(plan, kernels, self.build, layout, bindings, self._pool.rng)
+        except LaunchError as error:
             return CallReport(error.fault, time.monotonic() - started, 0, 0)
         torch = plan.uses_library
         if self._load_fault is not None:
@@ -294,7 +176,9 @@ class HostRunner:
             self._pause()
         return result
 
-    def _await(self, process: _Process, report: m.Report, steps: int, timeout_s: float) -> m.Answer | None:
+    def _await(
+        self, process: RunnerProcess, report: m.Report, steps: int, timeout_s: float
+    ) -> m.Answer | None:
         """The answer, or None when one step took longer than `timeout_s` (or all of them more than that each)."""
         begun = time.monotonic()
         seen, since = 0, begun
@@ -376,17 +260,17 @@ class HostRunners:
         self.rng = secrets.SystemRandom()
         self._lock = threading.Lock()
         self._closed = False
-        self._spare: _Process | None = None
+        self._spare: RunnerProcess | None = None
         self._prepare()
 
     def _prepare(self) -> None:
         with self._lock:
             if self._spare is None and not self._closed:
-                self._spare = _Process(
+                self._spare = RunnerProcess(
                     self.output
                 )  # does not wait: it gets ready while the judge does something else
 
-    def take(self) -> _Process:
+    def take(self) -> RunnerProcess:
         """A process that is up.
 
         Raises:
@@ -396,7 +280,7 @@ class HostRunners:
         for _ in range(3):
             with self._lock:
                 process, self._spare = self._spare, None
-            process = process or _Process(self.output)
+            process = process or RunnerProcess(self.output)
             self._prepare()
             try:
                 process.expect(m.Ready, START_TIMEOUT_S)
@@ -433,131 +317,3 @@ class HostRunners:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Layout:
-    """Addresses of an arena's buffers in the runner, chosen here, so that the runner need not be asked."""
-
-    def __init__(self, arena: Arena, rng: secrets.SystemRandom) -> None:
-        # Far from where programs, libraries, stacks and the heap lie on x86-64 and aarch64; different in every call.
-        address = (0x1000_0000_0000 + rng.randrange(1 << 30) * PAGE) & ~(2**21 - 1)
-        self.addresses: list[int] = []
-        mappings: list[m.Mapping_] = []
-        placed: list[Placed] = []
-        gap = 16 * PAGE
-        for spec, region in zip(arena.specs, arena.regions, strict=True):
-            address += gap
-            mappings.append(m.Mapping_(region.writable, region.file_offset, region.span, address))
-            first = address + region.start
-            self.addresses.append(first)
-            placed.append(
-                Placed(
-                    spec.name,
-                    first,
-                    region.nbytes,
-                    address - gap // 2,
-                    address + region.span + gap // 2,
-                    region.writable,
-                )
-            )
-            address += region.span
-        self.mappings = tuple(mappings)
-        self.placed = tuple(placed)
-
-
-class _LaunchError(Exception):
-    def __init__(self, message: str, kernel: str = "", line: int = 0, *, kind: str = "launch") -> None:
-        super().__init__(message)
-        self.fault = Fault(kind, message, kernel, line=line)  # type: ignore[arg-type]
-
-
-def _steps(
-    plan: Plan,
-    kernels: Mapping[str, Kernel],
-    build: HostBuild,
-    layout: _Layout,
-    bindings: Mapping[int, int],
-    rng: secrets.SystemRandom,
-) -> tuple[list[m.RunStep], list[str]]:
-    """The plan's steps with addresses and packed arguments, and the name of each for messages."""
-    from workbench.dialect.check import pack_arguments
-
-    def address(tensor: int) -> int:
-        seen = tensor
-        for _ in range(len(plan.tensors) + 1):
-            if seen in bindings:
-                return layout.addresses[bindings[seen]]
-            base = plan.tensors[seen].base
-            if base is None:
-                break
-            seen = base
-        raise JudgeError(f"Tensor {tensor} of the plan was given no buffer.")
-
-    def view(tensor: int) -> m.TensorView:
-        spec = plan.tensors[tensor].spec
-        return m.TensorView(address(tensor), spec.nbytes, spec.shape, spec.dtype)
-
-    steps: list[m.RunStep] = []
-    names: list[str] = []
-    for step in plan.steps:
-        if isinstance(step, Fill):
-            steps.append(m.FillStep(address(step.tensor), plan.tensors[step.tensor].spec.nbytes))
-            names.append("")
-        elif isinstance(step, Launch):
-            entry = build.entries.get(step.kernel)
-            kernel = kernels.get(step.kernel)
-            if entry is None or kernel is None:
-                raise _LaunchError(f"the kernel {step.kernel!r} was not compiled", step.kernel, step.line)
-            if step.cluster is not None and step.cluster != (1, 1, 1):
-                raise _LaunchError(
-                    f"clusters at line {step.line}; this needs cuda",
-                    step.kernel,
-                    step.line,
-                    kind="unsupported",
-                )
-            args: list[bytes | tuple[int, ...]] = []
-            try:
-                packed = pack_arguments(step, kernel)
-            except ValueError as error:
-                raise _LaunchError(f"{step.kernel}: {error}", step.kernel, step.line) from None
-            for argument in packed:
-                if isinstance(argument, TensorArg):
-                    args.append(address(argument.tensor).to_bytes(8, "little"))
-                elif isinstance(argument, PointersArg):
-                    args.append(tuple(address(t) for t in argument.tensors))
-                else:
-                    args.append(argument)
-            if not all(step.grid) or not all(step.block):
-                continue
-            steps.append(
-                m.LaunchStep(
-                    entry,
-                    step.grid,
-                    step.block,
-                    step.shared_bytes,
-                    step.cooperative,
-                    tuple(args),
-                    rng.getrandbits(63),
-                )
-            )
-            names.append(step.kernel)
-        else:
-            steps.append(_library_call(step, view))
-            names.append(step.op)
-    return steps, names
-
-
-def _library_call(step: LibraryStep, view: Any) -> m.LibraryCall:
-    def plain(value: Any) -> Any:
-        if isinstance(value, TensorArg):
-            return view(value.tensor)
-        if isinstance(value, ScalarArg):
-            return value.value
-        return value
-
-    return m.LibraryCall(
-        step.op,
-        tuple(plain(a) for a in step.args),
-        {k: plain(v) for k, v in step.kwargs},
-        tuple(view(t) for t in step.outputs),
-    )

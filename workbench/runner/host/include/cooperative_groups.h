@@ -85,6 +85,8 @@ class thread_block_tile : public thread_group {
 
   public:
     thread_block_tile() : thread_group{1, own_mask(), Size, wb_linear() % Size} {}
+    template <class Other>
+    thread_block_tile(const thread_block_tile<Size, Other> &) : thread_block_tile() {}
     static unsigned own_mask() { return Size == 32 ? 0xffffffffu : ((1u << (Size & 31)) - 1) << ((wb_linear() & 31) / Size * Size); }
     static wb_lanes lanes() { return {own_mask()}; }
     static constexpr unsigned size() { return Size; }
