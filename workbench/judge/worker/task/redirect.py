@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from workbench.judge.worker.task.recurrent import is_recurrent, recurrent
 
+_DRAWS = frozenset({torch.rand, torch.randn})
 _TRANSFERS = frozenset({torch.Tensor.cuda, torch.Tensor.cpu})
 
 
@@ -32,6 +33,9 @@ class Redirect(TorchFunctionMode):
         self.used = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _DRAWS and self.device.type == "meta":
+            # Without data there is nothing to draw; torch's own way imports torch._dynamo: two seconds.
+            func, kwargs = torch.empty, {k: v for k, v in (kwargs or {}).items() if k != "generator"}
         if func in _TRANSFERS:
             self.used |= func is torch.Tensor.cuda
             return args[0].to(self.device)
