@@ -140,6 +140,7 @@ def test_a_library_step_runs_on_the_same_buffers_as_the_kernels() -> None:
         PlanTensor(origin="signature", spec=square, role="input"),
         PlanTensor(origin="empty", spec=square, role="scratch"),
         PlanTensor(origin="op", spec=square, role="output"),
+        PlanTensor(origin="op", spec=contiguous((16, 8), "float32"), role="output"),
     )
     steps = (
         Launch(
@@ -149,12 +150,19 @@ def test_a_library_step_runs_on_the_same_buffers_as_the_kernels() -> None:
             args=(TensorArg(0), TensorArg(1), ScalarArg("int", 64)),
         ),
         LibraryStep(op="aten.mm", args=(TensorArg(0), TensorArg(1)), outputs=(2,)),
+        LibraryStep(op="aten.cat", args=(TensorArg(0), TensorArg(1), ScalarArg("int", 0)), outputs=(3,)),
     )
-    plan = Plan(size="s", options=CompileOptions(), tensors=tensors, steps=steps, outputs=(2,))
+    plan = Plan(size="s", options=CompileOptions(), tensors=tensors, steps=steps, outputs=(2, 3))
     x = np.random.default_rng(3).standard_normal((8, 8)).astype(np.float32)
-    specs = [BufferSpec("x", 256, False), BufferSpec("t", 256, True), BufferSpec("y", 256, True)]
+    specs = [
+        BufferSpec("x", 256, False),
+        BufferSpec("t", 256, True),
+        BufferSpec("y", 256, True),
+        BufferSpec("z", 512, True),
+    ]
     with HostRunners(workers=1) as runners, runners.start(build) as runner, Arena(specs, seed=1) as arena:
         arena.array(0)[:] = x.reshape(-1).view(np.uint8)
-        report = runner.call(plan, {"twice": kernel}, arena, {0: 0, 1: 1, 2: 2}, timeout_s=60)
+        report = runner.call(plan, {"twice": kernel}, arena, {0: 0, 1: 1, 2: 2, 3: 3}, timeout_s=60)
         assert report.fault is None, report.fault
+        np.testing.assert_array_equal(arena.array(3).view(np.float32).reshape(16, 8), np.vstack([x, 2 * x]))
         np.testing.assert_allclose(arena.array(2).view(np.float32).reshape(8, 8), 2 * x @ x, rtol=1e-5)

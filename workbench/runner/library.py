@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from workbench.dialect.ops import GATHERED
 from workbench.runner.host.messages import LibraryCall, TensorView
 
 
@@ -48,6 +49,9 @@ def run(step: LibraryCall) -> str:
         if "." in name:
             operator = getattr(operator, name.split(".", 1)[1])
         arguments = [_argument(a) for a in step.args]
+        if step.op in GATHERED:
+            tensors = sum(isinstance(a, TensorView) for a in step.args)
+            arguments = [arguments[:tensors], *arguments[tensors:]]
         with torch.no_grad():
             results = operator(*arguments, **{k: _keyword(k, v) for k, v in step.kwargs.items()})
         if isinstance(results, torch.Tensor):
