@@ -64,7 +64,7 @@ class WorkbenchApp(App[None]):
         scrollbar-corner-color: $surface;
     }
     ToastRack { margin-bottom: 2; }  /* the hint and the keys stay in sight */
-    Toast { width: 64; max-width: 90%; }
+    Toast { width: 56; max-width: 75%; }
     """
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("ctrl+q", "leave", "Quit", show=False, tooltip="Leave."),
@@ -382,7 +382,8 @@ class WorkbenchApp(App[None]):
         self._told = (text, now)
         severity = level if level in ("warning", "error") else "information"
         timeout = STAYS_S if severity == "error" else TOAST_S
-        self.notify(clean(text), severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
+        words = f"{clean(text)}  (esc dismisses this)" if severity == "error" else clean(text)
+        self.notify(words, severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
 
     @on(intents.Leave)
     def _leave(self, event: intents.Leave) -> None:

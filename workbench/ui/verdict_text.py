@@ -54,17 +54,15 @@ def gate_lines(
 
 
 def cause(gate: Gate) -> list[Part]:
-    """Why it failed: the gate's sentence, what it saw, and what that means for someone new to CUDA."""
+    """What the failure means for someone new to CUDA, and what the gate saw; its sentence stands in the first line."""
     parts = heading(f"Why it failed {gate.name}")
-    parts += [(clean(gate.reason).strip() + "\n", "$text-error")]
-    parts += evidence_lines(gate.evidence)
     explanation = explain(gate)
     if explanation is not None:
-        parts += ["\n"]
         lines = (("Means", explanation.means), ("Matters", explanation.matters), ("Fix", explanation.fix))
         for label, sentence in lines:
             parts += [(fit(label, 8), "bold $text-accent"), f"{sentence}\n"]
-    return parts
+    evidence = evidence_lines(gate.evidence, said=gate.reason)
+    return [*parts, *heading("Evidence"), *evidence] if evidence else parts
 
 
 def warnings(gates: Sequence[Gate]) -> list[Part]:
@@ -79,9 +77,11 @@ def warnings(gates: Sequence[Gate]) -> list[Part]:
     return parts
 
 
-def evidence_lines(evidence: Mapping[str, object]) -> list[Part]:
-    """Names and values, nested ones flattened; long evidence is cut, and said to be."""
-    rows = list(_flat(evidence))
+def evidence_lines(evidence: Mapping[str, object], *, said: str = "") -> list[Part]:
+    """Names and values, nested ones flattened, without what was `said`; long evidence is cut, and said to be."""
+    rows = [
+        (name, value) for name, value in _flat(evidence) if not (len(value) > 20 and value in clean(said))
+    ]
     parts: list[Part] = []
     for name, value in rows[:EVIDENCE_LINES]:
         parts += [(f"  {name} ", "$text-muted"), f"{value}\n"]
@@ -173,12 +173,18 @@ def _flat(evidence: Mapping[str, object], prefix: str = "") -> list[tuple[str, s
         name = f"{prefix}{one_line(str(key))}"
         if isinstance(value, Mapping) and value and len(prefix) < 60:
             rows += _flat(value, f"{name}.")
+        elif isinstance(value, list | tuple) and value and all(_is_diagnostic(v) for v in value):
+            rows += [(f"line {v['line']}" if v["line"] else "file", _value(v["message"])) for v in value]
         elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
             for i, inner in enumerate(value):
                 rows += _flat(inner if isinstance(inner, Mapping) else {"": inner}, f"{name}[{i}].")
         else:
             rows.append((name, _value(value)))
     return rows
+
+
+def _is_diagnostic(value: object) -> bool:
+    return isinstance(value, Mapping) and "message" in value and "line" in value
 
 
 def _value(value: object) -> str:

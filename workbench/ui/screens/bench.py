@@ -84,8 +84,8 @@ class BenchScreen(Screen[None]):
         &.-compact.show-source #source, &.-compact.show-candidate #candidate, &.-compact.show-verdict #verdict {
             display: block;
         }
-        &.-maximized-view { align: left top; hatch: initial; }
-        & .pane.-maximized { width: 1fr; height: 1fr; margin: 0; }
+        &.-maximized-view { align: left top; hatch: none; }
+        & .pane.-maximized, & #population.-maximized { width: 1fr; height: 1fr; margin: 0; }
         &.-tiny, &.-flat {
             & > * { display: none; }
             & > #too-small { display: block; }
@@ -493,8 +493,14 @@ class BenchScreen(Screen[None]):
         """Focus a pane; on a small screen, show it."""
         self._reveal_pane(name)
         pane = self.query_one(f"#{name}")
+        if self.maximized is not None:
+            self.maximized = pane  # the zoom goes along
         inner = pane.query(CodeView)
-        self.call_after_refresh((inner.first() if inner else pane).focus)
+        target = inner.first() if inner else pane
+        if target.focusable:
+            self.set_focus(target)
+        else:  # it is shown by the next layout only
+            self.call_after_refresh(target.focus)
 
     def _reveal_pane(self, name: str) -> None:
         if name not in PANES:

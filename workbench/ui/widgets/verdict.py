@@ -129,7 +129,8 @@ class VerdictPane(VerticalScroll, can_focus=True):
 
     def _body(self) -> list[vt.Part]:
         chosen, verdict = self._chosen, self._verdict
-        width = max(20, self.query_one("#verdict-body").content_size.width)
+        # Of this pane rather than of the text in it, which is laid out later; less the text's padding.
+        width = max(20, self.scrollable_content_region.width - 2)
         if chosen is None:
             return [("Choose one below with n and p, the arrows or the mouse.", "$text-muted")]
         if chosen.state == "judging":
