@@ -66,6 +66,8 @@ class HostBuild(msgspec.Struct, frozen=True, kw_only=True):
     """The ELF file."""
     entries: dict[str, str]
     """Kernel name as in the plan to the exported entry symbol (`void entry(void **args)`)."""
+    instrumented: bool = False
+    """Whether its every access of memory is seen: slower, and for findings instead of results."""
     diagnostics: tuple[Diagnostic, ...] = ()
     version: str = ""
     """"g++ 12.2.0"."""

@@ -12,6 +12,7 @@ from typing import Literal
 from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
 from workbench.core.plan import CompileOptions, Diagnostic
+from workbench.runner.host.assembly import watched
 from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
 from workbench.runner.host.toolchain import Prepared, compiler_environment, prepare
 
@@ -91,6 +92,7 @@ def compile_host(
     *,
     prepared: Prepared | None = None,
     debug: bool = False,
+    instrumented: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> HostBuild | BuildFailure:
     """Compile `device_text` (the plan blanked, so that lines are the file's own) with the system's C++ compiler.
@@ -102,6 +104,7 @@ def compile_host(
         workdir: a folder for the compiler's files; nothing outside of it is written.
         prepared: from `toolchain.prepare`, made once; None: in `workdir`'s parent, at the first call (1.5 s).
         debug: no optimisation of what a person wants to see; the same semantics.
+        instrumented: a build whose every access of memory is seen (`accesses.py`); several times slower to run.
     """
     started = time.monotonic()
     folder = Path(workdir)
@@ -134,10 +137,10 @@ def compile_host(
         return failure("unsupported", needs_cuda)
     changed = rewrite(device_text)
     (folder / "candidate.cpp").write_text(_assemble(changed, file_name, options, kernels))
-    command = [
+    compile_ = [
         prepared.toolchain.compiler,
         *prepared.toolchain.flags,
-        *prepared.include,
+        *(prepared.watching if instrumented else prepared.include),
         "-fmax-errors=20" if prepared.toolchain.family == "gcc" else "-ferror-limit=20",
         "-fdiagnostics-color=never",
         *(
@@ -145,16 +148,11 @@ def compile_host(
             if prepared.toolchain.family == "gcc"
             else ["-fno-caret-diagnostics"]
         ),
-        "-shared",
-        "-Wl,-Bsymbolic,-z,now,-z,noexecstack,--no-undefined",
-        "-o",
-        "candidate.so",
-        "candidate.cpp",
-        str(prepared.runtime),
-        "-lpthread",
     ]
-    try:
-        done = subprocess.run(
+    link = ["-shared", "-Wl,-Bsymbolic,-z,now,-z,noexecstack,--no-undefined", "-o", "candidate.so"]
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
             command,
             cwd=folder,
             env=compiler_environment(folder),
@@ -163,6 +161,18 @@ def compile_host(
             stderr=subprocess.PIPE,
             timeout=timeout_s,
         )
+
+    try:
+        if instrumented:
+            done = run([*compile_, "-S", "-o", "candidate.s", "candidate.cpp"])
+            if not done.returncode:
+                assembly = folder / "candidate.s"
+                assembly.write_text(watched(assembly.read_text(errors="surrogateescape")), errors="surrogateescape")
+                runtime = str(prepared.watching_runtime)
+                # Without -fsanitize=thread, which would bring libtsan.
+                done = run([prepared.toolchain.compiler, *link, "candidate.s", runtime, "-lpthread"])
+        else:
+            done = run([*compile_, *link, "candidate.cpp", str(prepared.runtime), "-lpthread"])
     except subprocess.TimeoutExpired:
         return failure("timeout", Diagnostic(f"the host compiler was not done after {timeout_s:g} s"))
     said = done.stderr[: 1 << 20].decode(errors="replace")
@@ -190,6 +200,7 @@ def compile_host(
         diagnostics=(),
         version=version,
         seconds=time.monotonic() - started,
+        instrumented=instrumented,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import secrets
@@ -12,14 +13,17 @@ import threading
 import time
 from collections.abc import Mapping
 
+import msgspec
+
 from workbench.core.build import HostBuild, Kernel
 from workbench.core.errors import JudgeError
 from workbench.core.plan import Plan
 from workbench.runner.host import messages as m
+from workbench.runner.host.accesses import Accesses, Named, decode, shared_variables
 from workbench.runner.host.arena import Arena
 from workbench.runner.host.child import RunnerDiedError, RunnerProcess
 from workbench.runner.host.faults import CallReport, Fault, explain, warnings_of
-from workbench.runner.host.steps import LaunchError, Layout, pack_steps
+from workbench.runner.host.steps import LaunchError, Layout, pack_steps, tracked
 from workbench.sandbox import Evidence
 
 START_TIMEOUT_S = 60.0
@@ -45,6 +49,7 @@ class HostRunner:
         self._report: m.Report | None = None
         self._closed = False
         self._load_fault: Fault | None = None
+        self._shared = shared_variables(build.library) if build.instrumented else ()
         self.evidence = pool.evidence
 
     def load(self, *, torch: bool = False) -> Fault | None:
@@ -146,7 +151,16 @@ class HostRunner:
         launches = 0
         try:
             self._resume()
-            process.send(m.Call(layout.mappings, tuple(steps), self._pool.workers), arena.descriptors)
+            request = m.Call(layout.mappings, tuple(steps), self._pool.workers)
+            if self.build.instrumented:
+                # One OS thread: the order that is found wanting must not depend on which of them was faster.
+                request = msgspec.structs.replace(
+                    request,
+                    workers=1,
+                    tracked=tracked(layout, arena),
+                    variables=tuple((v.offset, v.size) for v in self._shared),
+                )
+            process.send(request, arena.descriptors)
             answer = self._await(process, report, len(steps), timeout_s)
             if answer is None:
                 step = min(int(report.step), len(steps) - 1) if steps else 0
@@ -170,11 +184,24 @@ class HostRunner:
             fault = explain(report, name, layout.placed, self.build, code)
         seconds = time.monotonic() - started
         result = CallReport(
-            fault, seconds, launches, int(report.switches), warnings_of(report) if not fault else ()
+            fault,
+            seconds,
+            launches,
+            int(report.switches),
+            warnings_of(report) if not fault else (),
+            self._seen(layout, names),
         )
         if self._process is not None:
             self._pause()
         return result
+
+    def _seen(self, layout: Layout, names: list[str]) -> Accesses | None:
+        if not self.build.instrumented or self._report_map is None:
+            return None
+        # A copy: nothing may change between two looks at it.
+        page = bytes(self._report_map[m.FINDINGS_AT : m.FINDINGS_AT + ctypes.sizeof(m.FindingsC)])
+        buffers = [Named(p.name, p.nbytes) for p in layout.placed]
+        return decode(m.FindingsC.from_buffer_copy(page), self.build.library, names, buffers, self._shared)
 
     def _await(
         self, process: RunnerProcess, report: m.Report, steps: int, timeout_s: float

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from workbench.core.build import HostBuild
+from workbench.runner.host.accesses import Accesses, AccessFinding
 from workbench.runner.host.messages import Report
 
 FaultKind = Literal["illegal access", "divergent barrier", "hang", "crash", "unsupported", "launch"]
@@ -50,6 +51,13 @@ class CallReport(msgspec.Struct, frozen=True):
     """Between fibers, as the runner says."""
     warnings: tuple[str, ...] = ()
     """What the run does on the device, though CUDA's guide leaves it undefined."""
+    seen: Accesses | None = None
+    """What an instrumented build saw, also where the call ended in a fault; None for a plain build."""
+
+    @property
+    def findings(self) -> tuple[AccessFinding, ...]:
+        """What an instrumented build found; () for a plain one."""
+        return self.seen.findings if self.seen is not None else ()
 
 
 class Placed(msgspec.Struct, frozen=True):

@@ -77,6 +77,23 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     mappings: tuple[Mapping_, ...]
     steps: tuple[RunStep, ...]
     workers: int
+    tracked: tuple[TrackedBuffer, ...] = ()
+    """For an instrumented library: every buffer."""
+    variables: tuple[tuple[int, int], ...] = ()
+    """For an instrumented library: offset and size of its static shared variables in thread-local storage."""
+
+
+class TrackedBuffer(msgspec.Struct, frozen=True, array_like=True):
+    """A buffer of which an instrumented library follows the accesses."""
+
+    address: int
+    nbytes: int
+    low: int
+    high: int
+    """Addresses from `low` to `high` are nearer to this buffer than to its neighbours."""
+    writable: bool
+    written: bool
+    """It holds something when the call starts."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -152,5 +169,67 @@ class LaunchC(ctypes.Structure):
     )
 
 
-REPORT_BYTES = 4096
-assert ctypes.sizeof(Report) <= REPORT_BYTES
+class TrackedC(ctypes.Structure):
+    """runtime/abi.h: wb_tracked."""
+
+    _fields_ = (
+        ("address", ctypes.c_uint64),
+        ("nbytes", ctypes.c_uint64),
+        ("low", ctypes.c_uint64),
+        ("high", ctypes.c_uint64),
+        ("writable", ctypes.c_uint32),
+        ("written", ctypes.c_uint32),
+    )
+
+
+class VariableC(ctypes.Structure):
+    """runtime/abi.h: wb_variable."""
+
+    _fields_ = (("offset", ctypes.c_uint64), ("size", ctypes.c_uint64))
+
+
+class FindingC(ctypes.Structure):
+    """runtime/abi.h: wb_finding."""
+
+    _fields_ = (
+        ("kind", ctypes.c_uint32),
+        ("bytes", ctypes.c_uint32),
+        ("how", ctypes.c_uint32),
+        ("other_how", ctypes.c_uint32),
+        ("address", ctypes.c_uint64),
+        ("pc", ctypes.c_uint64),
+        ("other_pc", ctypes.c_uint64),
+        ("block", ctypes.c_uint32 * 3),
+        ("thread", ctypes.c_uint32 * 3),
+        ("other_block", ctypes.c_uint32 * 3),
+        ("other_thread", ctypes.c_uint32 * 3),
+        ("step", ctypes.c_uint32),
+        ("space", ctypes.c_uint32),
+        ("offset", ctypes.c_int64),
+        ("buffer", ctypes.c_uint32),
+        ("count", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32 * 2),
+    )
+
+
+MAX_FINDINGS = 64
+
+
+class FindingsC(ctypes.Structure):
+    """runtime/abi.h: wb_findings."""
+
+    _fields_ = (
+        ("count", ctypes.c_uint32),
+        ("incomplete", ctypes.c_uint32),
+        ("accesses", ctypes.c_uint64),
+        ("launches", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32 * 11),
+        ("item", FindingC * MAX_FINDINGS),
+    )
+
+
+FINDINGS_AT = 4096
+"""Bytes from the report to the findings of an instrumented run."""
+REPORT_BYTES = FINDINGS_AT + 12288
+assert ctypes.sizeof(Report) <= FINDINGS_AT
+assert ctypes.sizeof(FindingsC) <= REPORT_BYTES - FINDINGS_AT

@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,12 @@ class Runner:
             for fd in fds:
                 os.close(fd)
         launches = 0
+        wrote = self.watch(request)
         started = time.perf_counter()
         for number, step in enumerate(request.steps):
             if isinstance(step, m.FillStep):
                 ctypes.memset(step.address, 0, step.nbytes)
+                wrote(step.address, step.nbytes)
             elif isinstance(step, m.LaunchStep):
                 failed = self.launch(step, number, request.workers)
                 if failed:
@@ -132,8 +135,34 @@ class Runner:
                 why = library.run(step)
                 if why:
                     return m.Failed("library", why[:1000], number)
+                for output in step.outputs:
+                    wrote(output.address, output.nbytes)
             self.report.step = number + 1
         return m.Done(time.perf_counter() - started, launches)
+
+    def watch(self, request: m.Call) -> Callable[[int, int], Any]:
+        """Tell an instrumented library what it has to follow; returns what tells it of bytes that we wrote."""
+        assert self.library is not None and self.report is not None
+        if not request.tracked:
+            return lambda address, nbytes: None
+        buffers = (m.TrackedC * len(request.tracked))()
+        for to, t in zip(buffers, request.tracked, strict=True):
+            to.address, to.nbytes, to.low, to.high = t.address, t.nbytes, t.low, t.high
+            to.writable, to.written = t.writable, t.written
+        variables = (m.VariableC * max(len(request.variables), 1))(*request.variables)
+        self.library.wb_instrument.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_uint32,
+            ctypes.c_void_p,
+            ctypes.c_uint32,
+            ctypes.c_void_p,
+        ]
+        self.library.wb_instrument(
+            buffers, len(buffers), variables, len(request.variables), ctypes.addressof(self.report)
+        )
+        self.library.wb_written.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
+        told: Callable[[int, int], Any] = self.library.wb_written
+        return told
 
     def map(self, mappings: tuple[m.Mapping_, ...], fds: list[int]) -> None:
         """Map each buffer where the client said, instead of those of the call before.

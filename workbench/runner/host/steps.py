@@ -45,6 +45,14 @@ class Layout:
         self.placed = tuple(placed)
 
 
+def tracked(layout: Layout, arena: Arena) -> tuple[m.TrackedBuffer, ...]:
+    """Every buffer, for an instrumented library; what is an input holds something when the call starts."""
+    return tuple(
+        m.TrackedBuffer(p.address, p.nbytes, p.low, p.high, p.writable, spec.role == "input")
+        for p, spec in zip(layout.placed, arena.specs, strict=True)
+    )
+
+
 class LaunchError(Exception):
     """A launch that cannot be made; `fault` says why."""
 

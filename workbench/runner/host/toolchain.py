@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 INCLUDE = HERE / "include"
 RUNTIME = HERE / "runtime"
 PRELUDE = "workbench_host.h"
+WATCHED = "watched"
+"""Subfolder of what is prepared for the instrumented build."""
 _TIMEOUT_S = 120
 
 
@@ -65,10 +67,27 @@ class Toolchain:
         return (*shared, *self.machine, *folders)
 
     @property
+    def watching(self) -> tuple[str, ...]:
+        """On top of `flags`: call out at each access. Compiled with these, and linked without."""
+        if self.family == "clang":
+            return (
+                "-fsanitize=thread",
+                *("-mllvm", "-tsan-distinguish-volatile=1"),
+                *("-mllvm", "-tsan-instrument-func-entry-exit=0"),
+                "-DWB_INSTRUMENTED",
+            )
+        return (
+            "-fsanitize=thread",
+            *("--param", "tsan-distinguish-volatile=1"),
+            *("--param", "tsan-instrument-func-entry-exit=0"),
+            "-DWB_INSTRUMENTED",
+        )
+
+    @property
     def key(self) -> str:
         """Changes with everything that the prepared files depend on."""
         digest = hashlib.sha256()
-        for part in (self.compiler, self.version, *self.flags, platform.machine(), *_stamps(self)):
+        for part in (self.compiler, self.version, *self.flags, *self.watching, platform.machine(), *_stamps(self)):
             digest.update(part.encode() + b"\0")
         for folder in (INCLUDE, RUNTIME):
             for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -156,12 +175,27 @@ class Prepared:
         return ("-include", str(self.folder / PRELUDE))
 
     @property
+    def watching(self) -> tuple[str, ...]:
+        """As `include`, and everything else that compiles for the instrumented build."""
+        folder = self.folder / WATCHED
+        header = (
+            ("-include-pch", str(folder / f"{PRELUDE}.pch"))
+            if self.toolchain.family == "clang"
+            else ("-include", str(folder / PRELUDE))
+        )
+        return (*self.toolchain.watching, *header)
+
+    @property
+    def watching_runtime(self) -> Path:
+        return self.folder / WATCHED / "runtime.o"
+
+    @property
     def runtime(self) -> Path:
         return self.folder / "runtime.o"
 
 
 def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
-    """Compile the prelude and the runtime into a subfolder of `folder`, once (1.5 s; nothing where it is there).
+    """Compile the prelude and the runtime into a subfolder of `folder`, once (4 s; nothing where it is there).
 
     Raises:
         JudgeError: no compiler, no CUDA headers, or they do not work together.
@@ -181,14 +215,22 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="host-") as name:
         scratch = Path(name)
-        if toolchain.family == "clang":  # its file names the headers that it was made from, by path
-            header, output, more = str(INCLUDE / PRELUDE), f"{PRELUDE}.pch", ["-Xclang", "-fno-pch-timestamp"]
-        else:  # its file is found beside the header's name
-            shutil.copy(INCLUDE / PRELUDE, scratch / PRELUDE)
-            header, output, more = PRELUDE, f"{PRELUDE}.gch", []
-        _compile(toolchain, scratch, ["-x", "c++-header", header, "-o", output, *more])
-        # The runtime's own speed matters more than how long it takes to compile.
-        _compile(toolchain, scratch, ["-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"])
+        watched = scratch / WATCHED
+        watched.mkdir(mode=0o755)
+        runtime = ["-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"]
+        for folder_, flags, defines in (
+            (scratch, (), ()),
+            (watched, toolchain.watching, ("-DWB_INSTRUMENTED",)),
+        ):
+            if toolchain.family == "clang":  # its file names the headers that it was made from, by path
+                header, output = str(INCLUDE / PRELUDE), f"{PRELUDE}.pch"
+                more = ["-Xclang", "-fno-pch-timestamp"]
+            else:  # its file is found beside the header's name
+                shutil.copy(INCLUDE / PRELUDE, folder_ / PRELUDE)
+                header, output, more = PRELUDE, f"{PRELUDE}.gch", []
+            _compile(toolchain, folder_, [*flags, "-x", "c++-header", header, "-o", output, *more])
+            # The runtime's own speed matters more than how long it takes to compile.
+            _compile(toolchain, folder_, [*defines, *runtime])
         (scratch / "complete").touch()
         scratch.chmod(0o755)
         try:

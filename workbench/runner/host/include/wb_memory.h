@@ -6,12 +6,20 @@
     WB_INLINE T name(const T *p) {            \
         return *p;                            \
     }
+// These go past the L1 cache: code polls other blocks' flags with them.
+#define WB_FRESH_LOAD(name)                                                          \
+    template <class T>                                                               \
+    WB_INLINE T name(const T *p) {                                                   \
+        if constexpr (std::is_scalar<T>::value) return *(const volatile T *)p;       \
+        else return *p;                                                              \
+    }
 WB_LOAD(__ldg)
 WB_LOAD(__ldca)
-WB_LOAD(__ldcg)
+WB_FRESH_LOAD(__ldcg)
 WB_LOAD(__ldcs)
 WB_LOAD(__ldlu)
-WB_LOAD(__ldcv)
+WB_FRESH_LOAD(__ldcv)
+#undef WB_FRESH_LOAD
 #undef WB_LOAD
 #define WB_STORE(name)                                              \
     template <class T>                                              \

@@ -46,4 +46,55 @@ struct wb_report {
 };
 
 int wb_run(const wb_launch *launch, wb_report *report);
+
+// --- the instrumented build only ---
+
+enum wb_finding_kind : uint32_t {
+    WB_OUTSIDE = 1,      // an access outside of its buffer or shared variable
+    WB_UNWRITTEN = 2,    // a read of memory that nobody wrote
+    WB_RACE = 3,         // unordered accesses of two threads
+    WB_SAME_VALUE = 4,   // the same, but the write changed nothing
+};
+
+struct wb_finding {
+    uint32_t kind;
+    uint32_t bytes;
+    uint32_t how, other_how;  // bits: 1 write, 2 atomic, 4 volatile
+    uint64_t address;
+    uint64_t pc, other_pc;    // return addresses, relative to the library's load address; 0 if unknown
+    uint32_t block[3], thread[3], other_block[3], other_thread[3];
+    uint32_t step;
+    uint32_t space;           // 0 a buffer, 1 dynamic shared memory, 2 static shared memory
+    int64_t offset;           // in the buffer, in dynamic shared memory, or in the library's thread-local storage
+    uint32_t buffer;
+    uint32_t count;           // how often, at these two places in the code
+    uint32_t reserved[2];
+};
+
+constexpr uint32_t kMaxFindings = 64;
+
+// 4096 bytes behind the report, in the same shared memory.
+struct wb_findings {
+    uint32_t count;
+    uint32_t incomplete;  // bits: 1 no memory for a buffer, 2 too many events, 4 too large a launch, 8 findings dropped
+    uint64_t accesses;
+    uint32_t launches;
+    uint32_t reserved[11];
+    wb_finding item[kMaxFindings];
+};
+
+struct wb_tracked {
+    uint64_t address, nbytes, low, high;  // low, high: addresses that are nearer to this buffer than to the next
+    uint32_t writable, written;           // written: it holds something when the call starts
+};
+
+struct wb_variable {
+    uint64_t offset, size;  // in the library's thread-local storage
+};
+
+// Before the steps of a call; `variables` are the static __shared__ ones.
+void wb_instrument(const wb_tracked *buffers, uint32_t count, const wb_variable *variables, uint32_t variable_count,
+                   wb_report *report);
+// A fill or a library step wrote these bytes.
+void wb_written(uint64_t address, uint64_t nbytes);
 }

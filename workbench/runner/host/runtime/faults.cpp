@@ -186,6 +186,9 @@ static void on_fault(int number, siginfo_t *info, void *raw) {
 // A thread that has not waited for long may spin for a thread that has no fiber's turn yet: it gives way, here, inside
 // of the handler, on its own stack; when its turn comes again it returns from the handler.
 static void on_tick(int) {
+#ifdef WB_INSTRUMENTED
+    return;  // there, spinning threads give way by themselves, and never between a callback and its access
+#endif
     Worker *w = worker_of_thread;
     if (!w || w->in_runtime) return;
     w->in_runtime = 1;

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hooks.h"
 #include "machine.h"
 
 namespace wb {
@@ -91,6 +92,7 @@ static void cooperative(Worker *w, uint32_t number) {
             } else if (b->grid_waiting == b->alive) {
                 b->grid_generation = __atomic_load_n(&job.generation, __ATOMIC_ACQUIRE);
                 if (__atomic_add_fetch(&job.arrived, 1, __ATOMIC_ACQ_REL) == job.blocks) {
+                    saw_grid_barrier();
                     __atomic_store_n(&job.arrived, 0, __ATOMIC_RELEASE);
                     __atomic_fetch_add(&job.generation, 1, __ATOMIC_ACQ_REL);
                 }
@@ -113,6 +115,7 @@ static void cooperative(Worker *w, uint32_t number) {
         usleep(50);
     }
     for (uint32_t i = 0; i < count; ++i) {
+        saw_block_end(mine[i]);
         free(mine[i]->saved);
         munmap(mine[i], sizeof(Block));
     }
@@ -186,6 +189,7 @@ extern "C" __attribute__((visibility("default"))) int wb_run(const wb_launch *la
         ready = true;
     }
     job.launch = launch;
+    saw_launch(launch, report);
     job.blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
     job.next = 0;
     job.arrived = job.generation = job.ended = 0;
@@ -223,5 +227,6 @@ extern "C" __attribute__((visibility("default"))) int wb_run(const wb_launch *la
         pthread_join(threads[i], nullptr);
         report->switches += workers[i].switches;
     }
+    saw_launch_end();
     return 0;
 }

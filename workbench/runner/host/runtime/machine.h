@@ -78,6 +78,7 @@ struct Block {
     uint32_t ready_warps;
     uint32_t grid_waiting, grid_generation;
     bool returned_early;
+    void *shadow;    // the instrumented build's: what it knows of shared memory and of the threads' order
     char *saved;     // the shared-memory image of a block of a cooperative launch that is not running
     bool started;
     Barrier barriers[kBarriers];
@@ -102,6 +103,8 @@ struct Worker {
     uint32_t free_count, free_capacity;
     Range ranges[16];  // thread-local storage that is static shared memory
     uint32_t range_count;
+    char *tls;         // all of the library's thread-local storage
+    size_t tls_bytes;
     size_t static_bytes;
     char *dynamic_region, *dynamic_low, *dynamic_high;
     uint64_t random;

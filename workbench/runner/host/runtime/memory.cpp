@@ -101,6 +101,8 @@ static int module_callback(dl_phdr_info *info, size_t, void *data) {
     if (!ours) return 0;
     w->ranges[0] = {(char *)info->dlpi_tls_data, info->dlpi_tls_data ? tls : 0};
     w->range_count = 1;
+    w->tls = w->ranges[0].start;
+    w->tls_bytes = w->ranges[0].size;
     return 1;
 }
 

@@ -4,3 +4,7 @@
 #include "scheduler.cpp"
 #include "faults.cpp"
 #include "launch.cpp"
+#ifdef WB_INSTRUMENTED
+#include "shadow.cpp"
+#include "callbacks.cpp"
+#endif

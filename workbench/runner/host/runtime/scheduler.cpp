@@ -1,6 +1,7 @@
 // Threads of a block as fibers on one OS thread. A thread that never waits costs no switch at all: the stack that it
 // ran on goes straight on with the next thread. Order: the rest of the warp first, so that few stacks are in use.
 #include "context.h"
+#include "hooks.h"
 #include "machine.h"
 
 namespace wb {
@@ -191,6 +192,7 @@ void start_block(Worker *w, Block *b, const wb_dim &index) {
         barrier.every = 1;
         for (uint32_t i = 0; i < b->warps; ++i) barrier.masks[i] = 0;
     }
+    saw_block(w, b);
 }
 
 // Runs the block until it ends, or (cooperative launches) until all of it waits for the grid or gave way.

@@ -1,5 +1,6 @@
 // What threads do together: warp intrinsics, barriers, the grid barrier. The last one to arrive does the work for all.
 #include "context.h"
+#include "hooks.h"
 #include "machine.h"
 
 extern "C" WB_HIDDEN __thread wb_dim wb_threadIdx, wb_blockIdx, wb_blockDim, wb_gridDim;
@@ -35,6 +36,7 @@ static uint32_t source_lane(uint32_t op, uint32_t lane, uint32_t param) {
 
 static void complete(Worker *w, Warp &warp, const Rendezvous &meeting) {
     const uint32_t op = meeting.op, arrived = meeting.arrived;
+    saw_rendezvous(w->block, (uint32_t)(&warp - w->block->warp), arrived);
     if (op == kSync) return;
     if (op <= kShuffleXor) {
         for (uint32_t rest = arrived; rest; rest &= rest - 1) {
@@ -123,6 +125,7 @@ void thread_left_block(Worker *w) {
         if (!barrier.arrived || barrier.expected || barrier.arrived != b->alive) continue;
         w->report->warnings |= 1;
         w->report->warning_line = barrier.line;
+        saw_barrier(b, (uint32_t)(&barrier - b->barriers), barrier.masks, b->warps, true);
         release_barrier(w, barrier);
     }
 }
@@ -215,12 +218,14 @@ extern "C" WB_HIDDEN int wb_barrier(uint32_t number, uint32_t expected, int whic
     barrier.every &= predicate != 0;
     barrier.any |= predicate != 0;
     const uint32_t generation = barrier.generation;
+    if (barrier.expected && barrier.arrived != b->alive) saw_arrival(b, number, index);
     const bool complete = barrier.arrived == (barrier.expected ? barrier.expected : b->alive);
     if (complete) {
         if (!barrier.expected && b->returned_early) {
             w->report->warnings |= 1;
             w->report->warning_line = line;
         }
+        saw_barrier(b, number, barrier.masks, index, barrier.arrived == b->alive);
         release_barrier(w, barrier);
     } else if (wait) {
         barrier.masks[index] |= 1u << (id & 31);
