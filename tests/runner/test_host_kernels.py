@@ -325,3 +325,16 @@ def test_a_fill_zeroes_a_tensor_before_the_launch(runner: HostRunner) -> None:
     bins = empty(16, np.int32)
     must_run(runner, "histogram", 1, 32, [given(np.zeros(8, np.int32)), bins, 8], fills=[bins])
     np.testing.assert_array_equal(bins.result, [8] + [0] * 15)
+
+
+def test_an_ordinary_launch_after_a_cooperative_one_runs_in_the_same_process() -> None:
+    source = """
+#include <cooperative_groups.h>
+__global__ void together(int *y) { cooperative_groups::this_grid().sync(); y[blockIdx.x] = 1; }
+__global__ void alone(int *y) { y[blockIdx.x] = 2; }
+"""
+    with HostRunners(workers=2) as pool, pool.start(built(source, "together", "alone")) as runner:
+        for kernel, value in (("together", 1), ("alone", 2), ("together", 1), ("alone", 2)):
+            y = empty(4, np.int32)
+            must_run(runner, kernel, 4, 32, [y], cooperative=kernel == "together", timeout_s=10)
+            np.testing.assert_array_equal(y.result, value)

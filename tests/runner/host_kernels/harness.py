@@ -50,13 +50,26 @@ def prepared(compiler: str | None = None) -> Prepared:
 
 
 def build(
-    source: str, kernels: Sequence[str], *, defines: dict[str, Any] | None = None, compiler: str | None = None
+    source: str,
+    kernels: Sequence[str],
+    *,
+    defines: dict[str, Any] | None = None,
+    compiler: str | None = None,
+    instrumented: bool = False,
 ) -> HostBuild | BuildFailure:
     """Compile device code; `source` is a file of this folder or the text itself."""
     text = (KERNELS / source).read_text() if source.endswith(".cu") else source
     options = CompileOptions(defines=tuple(sorted((k, str(v)) for k, v in (defines or {}).items())))
     with tempfile.TemporaryDirectory(dir=_folder()) as work:
-        return compile_host(text, "kernel.cu", options, tuple(kernels), work, prepared=prepared(compiler))
+        return compile_host(
+            text,
+            "kernel.cu",
+            options,
+            tuple(kernels),
+            work,
+            prepared=prepared(compiler),
+            instrumented=instrumented,
+        )
 
 
 def built(source: str, *kernels: str, **options: Any) -> HostBuild:
@@ -178,7 +191,10 @@ def run(
         name=kernel, symbol=kernel, parameters=tuple(parameters), registers=0, spill_bytes=0, stack_bytes=0,
         shared_bytes=0, constant_bytes=0,
     )  # fmt: skip
-    specs = [BufferSpec(b.name or f"b{i}", b.data.nbytes, b.writable) for i, b in enumerate(buffers)]
+    specs = [
+        BufferSpec(b.name or f"b{i}", b.data.nbytes, b.writable, "scratch" if b.poison else "input")
+        for i, b in enumerate(buffers)
+    ]
     seed = secrets.randbits(32)
     print("arena seed", seed)  # shown where a test fails
     with Arena(specs, placement=placement, seed=seed) as arena:  # type: ignore[arg-type]

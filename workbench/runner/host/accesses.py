@@ -130,6 +130,9 @@ def decode(
         buffers: by number, as they were given to the runner.
     """
     items = [raw.item[i] for i in range(min(int(raw.count), MAX_FINDINGS)) if int(raw.item[i].kind) in _KINDS]
+    # What is read too early is also read unwritten: the race is what is wrong.
+    racing = {p for i in items if int(i.kind) == 3 for p in _read_places(i)}
+    items = [i for i in items if int(i.kind) != 2 or int(i.pc) not in racing]
     places = {int(pc) - 1 for item in items for pc in (item.pc, item.other_pc) if pc}
     lines = lines_of(library, places) if places else {}
     return Accesses(
@@ -137,6 +140,11 @@ def decode(
         accesses=int(raw.accesses),
         incomplete=tuple(text for bit, text in _INCOMPLETE if int(raw.incomplete) & bit),
     )
+
+
+def _read_places(item: FindingC) -> tuple[int, ...]:
+    sides = ((int(item.pc), int(item.how)), (int(item.other_pc), int(item.other_how)))
+    return tuple(pc for pc, how in sides if not how & 1)
 
 
 def _decode(
@@ -176,7 +184,7 @@ def _decode(
             message += ", with the same value"
         return AccessFinding(
             kind=kind,
-            message=f"{kernel or 'the kernel'} {message}",
+            message=f"thread {_written(thread)} {message}",
             space=space,
             kernel=kernel,
             block=block,

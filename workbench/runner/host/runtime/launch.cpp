@@ -134,7 +134,9 @@ static void *work(void *argument) {
     wb_gridDim = {w->launch->grid[0], w->launch->grid[1], w->launch->grid[2]};
     place_dynamic(w, w->launch->shared_bytes);
     if (w->launch->cooperative) {
+        Block *own = w->block;
         cooperative(w, number);
+        w->block = own;  // the blocks of the cooperative launch are gone
     } else {
         if (!w->block) w->block = new_block();
         w->block->started = false;

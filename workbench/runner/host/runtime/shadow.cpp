@@ -6,7 +6,7 @@
 
 namespace wb {
 
-State state;
+Watch state;
 
 constexpr uint32_t kMaxEvents = 4 << 20;
 constexpr uint32_t kWanted = 1 << 14;
@@ -49,7 +49,7 @@ wb_finding *report_finding(uint32_t kind, uint64_t pc, uint64_t other_pc) {
 // --- events -----------------------------------------------------------------------------------------------------------
 
 void note_event(Worker *w, uint64_t location, bool release, bool acquire) {
-    State &s = state;
+    Watch &s = state;
     if (!s.events || !s.races) return;
     if (s.event_count == kMaxEvents) {
         s.findings->incomplete |= 2;
@@ -87,7 +87,7 @@ static bool want(uint64_t location, bool add) {
 // of releases and acquisitions. Every atomic counts as both, and all of a block's (warp's) threads as one: this errs on
 // the side of order.
 bool ordered_by_events(uint32_t before, uint32_t before_time, uint32_t block, uint32_t warp) {
-    State &s = state;
+    Watch &s = state;
     const bool inside = (before >> 10) == block;
     const uint32_t target = inside ? (before & 1023) >> 5 : before >> 10;
     if (!s.event_count || s.events[s.event_count - 1].time < before_time) return false;
@@ -120,7 +120,7 @@ bool ordered_by_events(uint32_t before, uint32_t before_time, uint32_t block, ui
 // --- what the scheduler tells ------------------------------------------------------------------------------------------
 
 void saw_launch(const wb_launch *launch, wb_report *report) {
-    State &s = state;
+    Watch &s = state;
     s.report = report;
     s.findings = (wb_findings *)((char *)report + 4096);
     s.floor = ++s.clock;
@@ -242,7 +242,7 @@ using namespace wb;
 
 extern "C" __attribute__((visibility("default"))) void wb_instrument(
     const wb_tracked *buffers, uint32_t count, const wb_variable *variables, uint32_t variable_count, wb_report *report) {
-    State &s = state;
+    Watch &s = state;
     s.report = report;
     s.findings = (wb_findings *)((char *)report + 4096);
     for (uint32_t i = 0; i < s.count; ++i) {
@@ -286,7 +286,7 @@ extern "C" __attribute__((visibility("default"))) void wb_instrument(
 }
 
 extern "C" __attribute__((visibility("default"))) void wb_written(uint64_t address, uint64_t nbytes) {
-    State &s = state;
+    Watch &s = state;
     if (!nbytes || address - s.low >= s.span) return;
     Tracked &buffer = s.buffers[s.pages[(address - s.low) / 4096]];
     if (!buffer.written || address < buffer.start || address + nbytes > buffer.start + buffer.nbytes) return;

@@ -49,7 +49,7 @@ struct Event {
 };
 
 // What all accesses of one launch share.
-struct State {
+struct Watch {
     wb_report *report;
     wb_findings *findings;
     uint32_t clock;
@@ -70,7 +70,7 @@ struct State {
     uint64_t blocks;
     uint32_t stamp;
 };
-extern WB_HIDDEN State state;
+extern WB_HIDDEN Watch state;
 
 // shadow.cpp
 WB_HIDDEN void note_event(Worker *w, uint64_t location, bool release, bool acquire);
