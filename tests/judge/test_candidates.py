@@ -15,6 +15,7 @@ import pytest
 from workbench.core.explain import explain_verdict
 from workbench.core.verdict import GATES, Verdict, decode_verdict
 
+pytestmark = pytest.mark.timeout(900)  # the first test of a task judges all its candidates
 VERIFY = [sys.executable, "-m", "workbench", "verify"]
 HERE = Path(__file__).parent / "candidates"
 
@@ -81,7 +82,7 @@ def verdicts(task: str) -> dict[str, Verdict]:
         [*VERIFY, str(HERE / task / "task.py"), *map(str, files), "--json", "--timeout", "2"],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=800,
         check=False,
     )
     found = [decode_verdict(line) for line in done.stdout.splitlines()]

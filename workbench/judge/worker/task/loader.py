@@ -44,6 +44,7 @@ from workbench.judge.worker.task.structure import Structure
 Progress = Callable[[str], None]
 _DRAWS = 3
 _RANDOM_TRIES = 12
+_DRAWN_SIZES_KEPT = 8
 
 
 class Case:
@@ -213,8 +214,17 @@ class LoadedTask:
             instance = self._program.instantiate(size.values)
             reference = Reference(instance, fresh_module=self._judged.reference.fresh_module)
             structures, replayed = inspection.structures_of(instance)
+            self._forget_random_sizes()
             self._benches[key] = Bench(size, reference, structures, replayed or self._judged.replayed)
         return self._benches[key]
+
+    def _forget_random_sizes(self) -> None:
+        """Every verdict draws new sizes: a session of thousands must not keep their modules and draws."""
+        declared = {_key(spec.values) for spec in self.sizes}
+        drawn = [key for key in self._benches if key not in declared]
+        for key in drawn[: max(len(drawn) - _DRAWN_SIZES_KEPT + 1, 0)]:
+            self._benches.pop(key).reference.instance.release()
+            self._specs.pop(key, None)
 
 
 def load_task(path: str, *, target: Target, revision: int, progress: Progress = lambda _: None) -> LoadedTask:
