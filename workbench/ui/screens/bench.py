@@ -85,7 +85,7 @@ class BenchScreen(Screen[None]):
             display: block;
         }
         &.-maximized-view { align: left top; hatch: none; }
-        & .pane.-maximized, & #population.-maximized { width: 1fr; height: 1fr; margin: 0; }
+        & .pane.-maximized { width: 100% !important; height: 1fr !important; }
         &.-tiny, &.-flat {
             & > * { display: none; }
             & > #too-small { display: block; }
