@@ -99,6 +99,7 @@ BROKEN_TASKS: dict[str, tuple[str, str]] = {
     "forever": (task(head="while True: pass"), "still loading"),
 }
 
+pytestmark = pytest.mark.timeout(600)  # the first test judges all bad candidates
 VERIFY = [sys.executable, "-m", "workbench", "verify"]
 
 
@@ -107,7 +108,7 @@ def verify(*args: str | Path, env: dict[str, str] | None = None) -> subprocess.C
         [*VERIFY, *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
         check=False,
         env={**os.environ, **(env or {})},
     )

@@ -112,7 +112,9 @@ def test_more_combinations_than_can_be_counted_out_are_sampled_too() -> None:
 
 def test_a_choice_named_twice_is_proposed_once() -> None:
     knobs = (Knob("A", 1, (1, 2, 2, 1)),)
-    assert [p.knobs["A"] for p in sweep(candidate("A = tune(1, [1, 2])"), knobs=knobs).propose(TASK).proposals] == [2]
+    assert [
+        p.knobs["A"] for p in sweep(candidate("A = tune(1, [1, 2])"), knobs=knobs).propose(TASK).proposals
+    ] == [2]
 
 
 def test_a_candidate_without_knobs_or_without_a_plan_is_refused_in_one_sentence() -> None:

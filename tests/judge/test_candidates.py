@@ -14,7 +14,9 @@ import pytest
 
 from workbench.core.explain import explain_verdict
 from workbench.core.verdict import GATES, Verdict, decode_verdict
+from workbench.judge.worker.gates.bounds import SLACK
 
+pytestmark = pytest.mark.timeout(900)  # the first test of a task judges all its candidates
 VERIFY = [sys.executable, "-m", "workbench", "verify"]
 HERE = Path(__file__).parent / "candidates"
 
@@ -66,6 +68,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "several_outputs": {"one_kernel": "pass", "count_from_one": "poison", "or_equal": "numerics"},
     "library_step": {"library_product": "pass"},
     "batch_norm": {"warp_per_feature": "pass", "forgets_the_variance": "pass"},
+    "odd_bytes": {"guarded": "pass", "writes_into_the_slack": "bounds"},
     "argmax": {"first_of_equals": "pass", "last_of_equals": "pass", "off_by_one": "numerics"},
 }
 """By task and file: "pass", "error", or the gate that must fail."""
@@ -81,7 +84,7 @@ def verdicts(task: str) -> dict[str, Verdict]:
         [*VERIFY, str(HERE / task / "task.py"), *map(str, files), "--json", "--timeout", "2"],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=800,
         check=False,
     )
     found = [decode_verdict(line) for line in done.stdout.splitlines()]
@@ -125,6 +128,11 @@ def test_a_verdict_can_be_reproduced_and_says_what_it_leaves_open(task: str) -> 
         if verdict.outcome == "fail":
             assert explain_verdict(verdict) is not None
             assert verdict.reason
+
+
+def test_slack_that_alignment_leaves_behind_a_buffer_is_named() -> None:
+    assert SLACK in verdicts("odd_bytes")["guarded"].unchecked
+    assert SLACK not in verdicts("norm")["two_pass"].unchecked
 
 
 def test_float_atomics_pass_with_a_warning() -> None:

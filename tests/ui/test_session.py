@@ -131,7 +131,7 @@ async def test_the_functional_form_says_that_it_comes_and_then_is_there(engine, 
         bench = pilot.app.screen
         await until(pilot, lambda: bench.view.link == "live")
         await pilot.press("m")
-        await until(pilot, lambda: "not there yet" in _code(bench, "#source-code"))
+        await until(pilot, lambda: "functional form is not" in _code(bench, "#source-code"))
         engine.say(ev.FunctionalFormFound(revision=1, form=FORM))
         await until(pilot, lambda: "def forward(x, weight, eps)" in _code(bench, "#source-code"))
 

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from workbench import __version__
-from workbench.cli.verify_table import Table, width
+from workbench.cli.verify_table import Table, plain, width
 from workbench.core.errors import JudgeError, UsageError
 from workbench.core.locate import EVENT_LOG, LocatedTask, locate_session, locate_task
 from workbench.core.messages import GateTicked
@@ -60,7 +60,7 @@ class Show:
     def progress(self, text: str) -> None:
         """One line on a terminal's stderr that the next one replaces."""
         if self._live:
-            click.echo(f"\r\x1b[K{text[: width() - 1]}", err=True, nl=False)
+            click.echo(f"\r\x1b[K{plain(text)[: width() - 1]}", err=True, nl=False)
 
     def _print(self, text: str) -> None:
         if text:

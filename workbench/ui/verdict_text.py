@@ -20,7 +20,7 @@ EVIDENCE_CHARACTERS = 400
 
 def heading(text: str, note: str = "") -> list[Part]:
     """A section's title line."""
-    return [("\n" + text, "bold $text-primary"), (f"  {note}" if note else "", "$text-muted"), "\n"]
+    return [("\n" + text, "bold $text-primary"), (f"  {note}" if note else "", "$foreground 60%"), "\n"]
 
 
 def gate_lines(
@@ -33,13 +33,13 @@ def gate_lines(
         symbol, style = words.GATES[gate.status]
         muted = gate.status == "skipped"
         took = seconds(gate.seconds) if gate.seconds and not muted else ""
-        parts += [(f"{symbol} ", style), (fit(gate.name, 14), "$text-muted" if muted else "bold")]
-        parts += [(fit_right(took, 7) + "  ", "$text-muted")]
+        parts += [(f"{symbol} ", style), (fit(gate.name, 14), "$foreground 60%" if muted else "bold")]
+        parts += [(fit_right(took, 7) + "  ", "$foreground 60%")]
         reason = one_line(gate.reason)
         parts += [
             (
                 fit(reason, max(0, width - 25)).rstrip(),
-                style if gate.status in ("fail", "warn") else "$text-muted",
+                style if gate.status in ("fail", "warn") else "$foreground 60%",
             )
         ]
         parts += ["\n"]
@@ -49,7 +49,7 @@ def gate_lines(
         if name == running:
             parts += [(f"{spinner} ", "$text-accent"), (fit(name, 14), "bold $text-accent"), "\n"]
         elif live:
-            parts += [(f"· {name}\n", "$text-disabled")]
+            parts += [(f"· {name}\n", "$foreground 38%")]
     return parts
 
 
@@ -84,9 +84,9 @@ def evidence_lines(evidence: Mapping[str, object], *, said: str = "") -> list[Pa
     ]
     parts: list[Part] = []
     for name, value in rows[:EVIDENCE_LINES]:
-        parts += [(f"  {name} ", "$text-muted"), f"{value}\n"]
+        parts += [(f"  {name} ", "$foreground 60%"), f"{value}\n"]
     if len(rows) > EVIDENCE_LINES:
-        parts += [(f"  and {len(rows) - EVIDENCE_LINES} more in verdicts/\n", "$text-muted")]
+        parts += [(f"  and {len(rows) - EVIDENCE_LINES} more in verdicts/\n", "$foreground 60%")]
     return parts
 
 
@@ -98,8 +98,8 @@ def kernels(found: Sequence[KernelResources], arch: str) -> list[Part]:
     for kernel in found:
         x, y, z = kernel.block
         block = f"{x}" if y == z == 1 else f"{x}×{y}×{z}"
-        parts += [(one_line(kernel.name), "bold"), (f"  block {block}\n", "$text-muted")]
-        spill_style = "$text-warning" if kernel.spill_bytes else "$text-muted"
+        parts += [(one_line(kernel.name), "bold"), (f"  block {block}\n", "$foreground 60%")]
+        spill_style = "$text-warning" if kernel.spill_bytes else "$foreground 60%"
         spill = f"▲ {kib(kernel.spill_bytes)} spilled" if kernel.spill_bytes else "no spills"
         parts += [
             f"  {kernel.registers} registers  ",
@@ -107,14 +107,14 @@ def kernels(found: Sequence[KernelResources], arch: str) -> list[Part]:
             f"  {kib(kernel.shared_bytes)} shared\n",
         ]
         parts += ["  ", *occupancy_bar(kernel.occupancy), f" {100 * kernel.occupancy:.0f} % occupancy"]
-        parts += [(f"  limit: {kernel.limiter}" if kernel.limiter else "", "$text-muted"), "\n"]
+        parts += [(f"  limit: {kernel.limiter}" if kernel.limiter else "", "$foreground 60%"), "\n"]
     return parts
 
 
 def occupancy_bar(ratio: float, cells: int = 10) -> list[Part]:
     """A bar of ten cells."""
     full = round(min(max(ratio if math.isfinite(ratio) else 0.0, 0.0), 1.0) * cells)
-    return [("█" * full, "$text-secondary"), ("░" * (cells - full), "$text-disabled")]
+    return [("█" * full, "$text-secondary"), ("░" * (cells - full), "$foreground 38%")]
 
 
 def timings(found: Sequence[Timing]) -> list[Part]:
@@ -123,17 +123,17 @@ def timings(found: Sequence[Timing]) -> list[Part]:
     for timing in found:
         us = timing.candidate_us
         parts += heading(f"Time at {timing.size}", timing.kind)
-        parts += [(f"  {us.median:.2f} us", "bold"), (f"  [{us.low:.2f}-{us.high:.2f}]\n", "$text-muted")]
+        parts += [(f"  {us.median:.2f} us", "bold"), (f"  [{us.low:.2f}-{us.high:.2f}]\n", "$foreground 60%")]
         for baseline in timing.baselines:
             parts += [f"  {fit(baseline.name, 10)}"]
             if baseline.speedup is None:
-                parts += [(f"{baseline.status} {baseline.note}\n", "$text-muted")]
+                parts += [(f"{baseline.status} {baseline.note}\n", "$foreground 60%")]
                 continue
             s = baseline.speedup
             parts += [
                 (f"{s.ratio:.2f}x", "bold"),
                 f" {s.word}",
-                (f"  [{s.low:.2f}-{s.high:.2f}]\n", "$text-muted"),
+                (f"  [{s.low:.2f}-{s.high:.2f}]\n", "$foreground 60%"),
             ]
     return parts
 
@@ -151,7 +151,7 @@ def unchecked(found: Sequence[str]) -> list[Part]:
         return []
     parts = heading("Not checked", f"{len(found)}")
     for sentence in found:
-        parts += [("– ", "$text-warning"), (f"{one_line(sentence)}\n", "$text-muted")]
+        parts += [("– ", "$text-warning"), (f"{one_line(sentence)}\n", "$foreground 60%")]
     return parts
 
 
@@ -162,7 +162,7 @@ def footnote(verdict: Verdict) -> list[Part]:
     return [
         (
             f"\njudged in {seconds(verdict.seconds.total)}" + (f" with {versions}" if versions else ""),
-            "$text-muted",
+            "$foreground 60%",
         )
     ]
 

@@ -49,8 +49,8 @@ GATES: dict[str, tuple[str, str]] = {
     "pass": ("✓", "$text-success"),
     "fail": ("✗", "$text-error"),
     "warn": ("▲", "$text-warning"),
-    "skipped": ("–", "$text-muted"),
-    "waits": ("·", "$text-disabled"),
+    "skipped": ("–", "$foreground 60%"),
+    "waits": ("·", "$foreground 38%"),
 }
 """Gate status to symbol and style."""
 
@@ -64,7 +64,7 @@ OUTCOMES: dict[str, tuple[str, str]] = {
 
 def state_style(state: str) -> str:
     """The style of a state's symbol and word."""
-    return STATE_STYLES.get(state, "$text-muted")
+    return STATE_STYLES.get(state, "$foreground 60%")
 
 
 def speed_up(view: CandidateView, target: str) -> str:

@@ -104,6 +104,7 @@ def test_a_case_that_the_reference_refuses_is_skipped_by_name(load: Load) -> Non
     assert "huge" not in task.cases() and "offset" not in task.cases()
     assert "raises" in task.skipped_cases["huge"]
     assert any("hard cases that do not apply" in note for note in task.info.notes)
+    assert any(line.startswith("hard case huge: ") for line in task.info.unchecked)
     assert "constant_rows" in task.cases()
 
 

@@ -24,7 +24,7 @@ from workbench.judge.worker.parts import Parts
 from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherSizes, Prepared, References
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.task.loader import LoadedTask
-from workbench.profile.audit import AuditReport, audit
+from workbench.profile.audit import AuditReport
 from workbench.runner.host.client import HostRunner
 from workbench.runner.host.faults import Fault
 
@@ -123,7 +123,7 @@ class Judging:
 
     def start_audit(self, built: Built) -> None:
         """Disassemble and audit in the background."""
-        built.audit = self.bench.audits.submit(audit, built.cuda, tuple(built.kernels))
+        built.audit = self.bench.start_audit(built.cuda)
 
     def audited(self, built: Built) -> AuditReport:
         """What the audit found.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from workbench.core.build import HostBuild
+from workbench.core.build import CudaBuild, HostBuild
 from workbench.core.plan import NotCovered, Plan, PlanFailure
 from workbench.dialect.planner import Planner
+from workbench.profile.audit import AuditReport, audit
 from workbench.runner.compiler.client import Builds, Compiler
 from workbench.runner.host.client import HostRunner, HostRunners
 from workbench.sandbox import Evidence
+
+AUDITS_KEPT = 256
 
 
 class Parts:
@@ -22,7 +26,8 @@ class Parts:
         self.planner = Planner()
         self.runners = HostRunners()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="judge-reference")
-        self.audits = ThreadPoolExecutor(1, thread_name_prefix="judge-audit")
+        self._audits = ThreadPoolExecutor(1, thread_name_prefix="judge-audit")
+        self._audited: dict[str, Future[AuditReport]] = {}
         self._runner: HostRunner | None = None
         self._busy: Planner | Compiler | None = None
 
@@ -51,6 +56,17 @@ class Parts:
         """Of the compilers; one that is missing is not named."""
         return self.compiler.versions
 
+    def start_audit(self, build: CudaBuild) -> Future[AuditReport]:
+        """Disassemble and audit all kernels of a build in the background; the same cubin once."""
+        key = hashlib.sha256(build.cubin).hexdigest() + "".join(k.name for k in build.kernels)
+        found = self._audited.pop(key, None)
+        if found is None or (found.done() and found.exception() is not None):
+            found = self._audits.submit(audit, build, tuple(k.name for k in build.kernels))
+        self._audited[key] = found
+        if len(self._audited) > AUDITS_KEPT:
+            self._audited.pop(next(iter(self._audited)))
+        return found
+
     def isolation(self) -> dict[str, Evidence]:
         """What confines each process that handles a candidate."""
         return {
@@ -73,7 +89,7 @@ class Parts:
     def close(self) -> None:
         """End every process."""
         self.pool.shutdown(wait=False, cancel_futures=True)
-        self.audits.shutdown(wait=False, cancel_futures=True)
+        self._audits.shutdown(wait=False, cancel_futures=True)
         self.runners.close()
         self.planner.close()
         self.compiler.close()

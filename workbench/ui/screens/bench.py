@@ -1,37 +1,26 @@
 """The bench: PyTorch source, candidate, verdict; below them the population; at the foot the keys.
 
-It shows a `View` and posts what a person asks for (`ui.intents`); it knows neither socket nor process.
+It shows a `View`; what its keys do stands in `bench_keys`. It knows neither socket nor process.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from workbench.core.candidate import CandidateId, CandidateView, Mark
+from workbench.core.candidate import CandidateId, CandidateView
 from workbench.core.errors import SessionError
-from workbench.core.messages import (
-    CancelCandidate,
-    MarkCandidate,
-    ToEngine,
-    TuneCandidate,
-    VerifyAgain,
-)
 from workbench.core.verdict import Verdict
 from workbench.ui import intents, words
 from workbench.ui.code_rows import blamed_lines
 from workbench.ui.documents import Documents
 from workbench.ui.highlight import Language, colour
 from workbench.ui.hints import hint
-from workbench.ui.screens.dialogs import CandidateFiles, LineDialog, Question
+from workbench.ui.screens.bench_keys import PANES, BenchKeys
 from workbench.ui.text import one_line
 from workbench.ui.view import View
 from workbench.ui.widgets.candidate import CandidatePane
@@ -46,10 +35,9 @@ from workbench.ui.widgets.verdict import VerdictPane
 SPIN_S = 0.1
 AGE_S = 5.0
 """How often ages are drawn anew while nothing else changes, seconds."""
-PANES: dict[str, str] = {"source": "1 PyTorch", "candidate": "2 Candidate", "verdict": "3 Verdict"}
 
 
-class BenchScreen(Screen[None]):
+class BenchScreen(BenchKeys):
     """The product's face."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-compact"), (120, "-wide")]  # noqa: RUF012
@@ -85,69 +73,18 @@ class BenchScreen(Screen[None]):
             display: block;
         }
         &.-maximized-view { align: left top; hatch: none; }
-        & .pane.-maximized, & #population.-maximized { width: 1fr; height: 1fr; margin: 0; }
+        & .pane.-maximized { width: 100% !important; height: 1fr !important; }
         &.-tiny, &.-flat {
             & > * { display: none; }
             & > #too-small { display: block; }
         }
     }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
-        Binding(
-            "a", "accept", "Accept", tooltip="Accept it: your word, beside the judge's. u takes it back."
-        ),
-        Binding("A", "accept_why", "Accept, with a reason", tooltip="Accept it and say why."),
-        Binding("x", "reject", "Reject", tooltip="Reject it and say why."),
-        Binding("s", "shelve", "Shelve", tooltip="Put it aside without a judgement."),
-        Binding("u", "unmark", "Undo the mark", tooltip="Take back your accept, reject or shelve."),
-        Binding(
-            "e",
-            "edit(False)",
-            "Edit",
-            tooltip="Edit a copy in $VISUAL or $EDITOR; what changed is its child.",
-        ),
-        Binding("E", "edit(True)", "Edit here", tooltip="Edit a copy on this screen."),
-        Binding("v", "verify", "Verify again", tooltip="Have it judged again, with new random inputs."),
-        Binding("t", "tune", "Tune", tooltip="Try the values of its knobs; each is a child."),
-        Binding("c", "cancel", "Cancel", tooltip="Stop judging it, or take it out of the queue."),
-        Binding(
-            "o",
-            "open_file",
-            "Open a file",
-            tooltip="Add a .cu file as a candidate; saving it later adds a child.",
-        ),
-        Binding("n", "step(1)", "Next", tooltip="Go to the next candidate."),
-        Binding("p", "step(-1)", "Previous", tooltip="Go to the previous candidate."),
-        Binding("g", "parent", "Go to the parent", tooltip="Go to the candidate that it came from."),
-        Binding("d", "diff", "Diff", tooltip="Show what it changed of its parent's code, and back."),
-        Binding("D", "diff_style", "Diff style", tooltip="Draw the difference unified or inline."),
-        Binding("m", "source_tab", "Module or functional", tooltip="Switch the task's form."),
-        Binding(
-            "slash", "filter", "Filter", key_display="/", tooltip="Show only candidates with these words."
-        ),
-        Binding("1", "pane('source')", "PyTorch", tooltip="Go to the task's source."),
-        Binding("2", "pane('candidate')", "Candidate", tooltip="Go to the candidate's code."),
-        Binding("3", "pane('verdict')", "Verdict", tooltip="Go to the verdict."),
-        Binding("4", "pane('population')", "Population", tooltip="Go to the population."),
-        Binding("z", "zoom", "Zoom", tooltip="Give the pane in focus the whole screen, and back."),
-        Binding("r", "restart", "Restart the engine", tooltip="Start the engine again after it stopped."),
-        Binding("escape", "dismiss_all", "Dismiss", tooltip="Dismiss messages, the filter and the zoom."),
-        Binding("question_mark", "help", "Help", key_display="?", tooltip="All keys."),
-        Binding(
-            "q,ctrl+q",
-            "quit_bench",
-            "Quit",
-            key_display="q",
-            tooltip="Leave; reopening shows the same population.",
-        ),
-    ]
 
     def __init__(self, view: View, documents: Documents) -> None:
         super().__init__()
         self.view = view
         self._documents = documents
-        self._touched = False
-        """A person chose a candidate; from then on the cursor is theirs."""
         self._composed = False
         self._news: frozenset[CandidateId] = frozenset()
         """Candidates that changed before there was a widget to draw them."""
@@ -204,15 +141,9 @@ class BenchScreen(Screen[None]):
             self._news = frozenset()
             self._choose_for(population)
             self._show_banner()
-            self._show_chosen()
+            self.show_chosen()
         if self._spinner is not None:
             (self._spinner.resume if view.busy else self._spinner.pause)()
-
-    @property
-    def chosen(self) -> CandidateView | None:
-        """The candidate under the cursor, as it is now."""
-        candidate = self.query_one(Population).chosen
-        return self.view.candidates.get(candidate) if candidate is not None else None
 
     def choose(self, candidate: CandidateId) -> None:
         """Put the cursor on a candidate that the person made."""
@@ -249,7 +180,8 @@ class BenchScreen(Screen[None]):
         banner.display = bool(text)
         banner.update(Content(text))
 
-    def _show_chosen(self) -> None:
+    def show_chosen(self) -> None:
+        """Draw the chosen candidate's panes with what is at hand; read what is not."""
         chosen = self.chosen
         self.query_one(HintLine).show(hint(self.view, chosen))
         candidate_pane, verdict_pane = self.query_one(CandidatePane), self.query_one(VerdictPane)
@@ -264,7 +196,7 @@ class BenchScreen(Screen[None]):
         verdict_pane.show(chosen, verdict, self.view.progress)
         self._name_tabs(chosen)
         source = self._documents.source_at_hand(chosen.id)
-        parent = self._parent_of(chosen)
+        parent = self._parent_source(chosen)
         if source is not None and (parent is None or parent[1] is not None or candidate_pane.mode == "code"):
             against = (parent[0], _text(parent[1])) if parent and parent[1] is not None else None
             candidate_pane.show(chosen, _text(source), against, _blamed(verdict))
@@ -275,8 +207,8 @@ class BenchScreen(Screen[None]):
             self._detail_of = key
             self._read_detail(chosen, with_parent=candidate_pane.mode != "code")
 
-    def _parent_of(self, chosen: CandidateView) -> tuple[CandidateId, bytes | None] | None:
-        parent = next((p for p in chosen.parents if p in self.view.candidates), None)
+    def _parent_source(self, chosen: CandidateView) -> tuple[CandidateId, bytes | None] | None:
+        parent = self.parent_of(chosen)
         return (parent, self._documents.source_at_hand(parent)) if parent is not None else None
 
     @work(exclusive=True, group="detail")
@@ -285,14 +217,14 @@ class BenchScreen(Screen[None]):
             await self._documents.source(chosen.id)
             if chosen.verdict is not None and chosen.state != "judging":
                 await self._documents.verdict(chosen.id, chosen.verdict)
-            parent = self._parent_of(chosen)
+            parent = self._parent_source(chosen)
             if with_parent and parent is not None:
                 await self._documents.source(parent[0])
         except SessionError as error:
             if self.view.link == "live":
                 self.post_message(intents.Tell(str(error), "error"))
             return
-        self._show_chosen()
+        self.show_chosen()
 
     @on(CodeView.ColoursWanted)
     def _colour(self, event: CodeView.ColoursWanted) -> None:
@@ -312,7 +244,7 @@ class BenchScreen(Screen[None]):
         self._colouring.discard(wanted)
         self.query_one(SourcePane).recolour()
         self.query_one(CandidatePane).recolour()
-        self._show_chosen()
+        self.show_chosen()
 
     def _name_tabs(self, chosen: CandidateView | None) -> None:
         tabs = self.query_one("#pane-tabs", TabLine)
@@ -335,7 +267,7 @@ class BenchScreen(Screen[None]):
     def _person_chose(self, event: Population.Chosen) -> None:
         event.stop()
         self._touched = self._touched or event.by_person
-        self._show_chosen()
+        self.show_chosen()
 
     @on(TabLine.Chosen, "#pane-tabs")
     def _pane_clicked(self, event: TabLine.Chosen) -> None:
@@ -346,238 +278,6 @@ class BenchScreen(Screen[None]):
     def _source_clicked(self, event: TabLine.Chosen) -> None:
         event.stop()
         self.query_one(SourcePane).switch(event.name)
-
-    def _with_chosen(self) -> CandidateView | None:
-        self._touched = True
-        chosen = self.chosen
-        if chosen is None:
-            self.post_message(
-                intents.Tell("There is no candidate yet; o opens a .cu file as one.", "warning")
-            )
-        return chosen
-
-    def _ask(self, request: ToEngine) -> None:
-        self.post_message(intents.Ask(request))
-
-    def _mark(self, mark: Mark | None, reason: str = "", *, of: CandidateView | None = None) -> None:
-        chosen = of or self.chosen
-        if chosen is not None:
-            self._ask(MarkCandidate(candidate=chosen.id, mark=mark, reason=reason))
-
-    def action_accept(self) -> None:
-        """Accept the chosen candidate; one that has not passed, only after a question."""
-        chosen = self._with_chosen()
-        if chosen is None or chosen.state == "passed":
-            self._mark("accepted", of=chosen)
-            return
-
-        def answered(key: str | None) -> None:
-            if key == "y":
-                self._mark("accepted", of=chosen)
-
-        said = f"{chosen.id} has not passed: it is {chosen.state}. Accept it all the same?"
-        self.app.push_screen(Question("Accept", said, {"y": "accepts it"}), answered)
-
-    def action_accept_why(self) -> None:
-        """Accept it with a reason."""
-        self._mark_with_reason("accepted", "Accept", "what makes it good (may stay empty)")
-
-    def action_reject(self) -> None:
-        """Reject it with a reason."""
-        self._mark_with_reason("rejected", "Reject", "what is wrong with it (may stay empty)")
-
-    def _mark_with_reason(self, mark: Mark, title: str, placeholder: str) -> None:
-        chosen = self._with_chosen()
-        if chosen is None:
-            return
-
-        def answered(reason: str | None) -> None:
-            if reason is not None:
-                self._mark(mark, reason, of=chosen)
-
-        about = f"enter {title.lower()}s it, esc goes back; the reason is kept in the session"
-        dialog = LineDialog(
-            f"{title} {chosen.id} {one_line(chosen.name)}", "Why?", placeholder=placeholder, about=about
-        )
-        self.app.push_screen(dialog, answered)
-
-    def action_shelve(self) -> None:
-        """Put it aside."""
-        if self._with_chosen() is not None:
-            self._mark("shelved")
-
-    def action_unmark(self) -> None:
-        """Take the mark back."""
-        chosen = self._with_chosen()
-        if chosen is not None and chosen.mark is None:
-            self.post_message(intents.Tell(f"{chosen.id} has no mark to take back.", "warning"))
-        elif chosen is not None:
-            self._mark(None, of=chosen)
-
-    def action_verify(self) -> None:
-        """Judge it again."""
-        if (chosen := self._with_chosen()) is not None:
-            self._ask(VerifyAgain(candidate=chosen.id))
-
-    def action_tune(self) -> None:
-        """Sweep its knobs."""
-        if (chosen := self._with_chosen()) is not None:
-            self._ask(TuneCandidate(candidate=chosen.id))
-
-    def action_cancel(self) -> None:
-        """Stop or dequeue it."""
-        if (chosen := self._with_chosen()) is not None:
-            self._ask(CancelCandidate(candidate=chosen.id))
-
-    def action_edit(self, inline: bool) -> None:
-        """Edit a copy."""
-        if (chosen := self._with_chosen()) is not None:
-            self.post_message(intents.Edit(chosen.id, inline))
-
-    def action_open_file(self) -> None:
-        """Ask for a file."""
-
-        def answered(path: str | None) -> None:
-            if path:
-                self.post_message(intents.OpenFile(path))
-
-        self.app.push_screen(
-            LineDialog(
-                "Open a file as a candidate",
-                "A .cu file with its plan. It stays where it is; each save adds a child.",
-                placeholder="path/to/kernel.cu",
-                about="→ completes, enter opens, esc goes back",
-                suggester=CandidateFiles(),
-            ),
-            answered,
-        )
-
-    def action_step(self, count: int) -> None:
-        """Go to another candidate."""
-        self.query_one(Population).step(count)
-
-    def action_parent(self) -> None:
-        """Go to the parent."""
-        chosen = self._with_chosen()
-        parent = self._parent_of(chosen) if chosen is not None else None
-        if parent is not None:
-            self.query_one(Population).choose(parent[0], by_person=True)
-        elif chosen is not None:
-            self.post_message(intents.Tell(f"{chosen.id} has no parent: it is a founder.", "information"))
-
-    def action_diff(self) -> None:
-        """Code or difference."""
-        self._diff(self.query_one(CandidatePane).toggle_diff)
-
-    def action_diff_style(self) -> None:
-        """Unified or inline."""
-        self._diff(self.query_one(CandidatePane).toggle_style)
-
-    def _diff(self, change: object) -> None:
-        chosen = self._with_chosen()
-        if chosen is None or not callable(change):
-            return
-        if self._parent_of(chosen) is None and self.query_one(CandidatePane).mode == "code":
-            self.post_message(intents.Tell(f"{chosen.id} has no parent to compare with.", "information"))
-            return
-        change()
-        self._reveal_pane("candidate")
-        self._show_chosen()
-
-    def action_source_tab(self) -> None:
-        """Module or functional."""
-        self._reveal_pane("source")
-        self.query_one(SourcePane).switch()
-
-    def action_pane(self, name: str) -> None:
-        """Focus a pane; on a small screen, show it."""
-        self._reveal_pane(name)
-        pane = self.query_one(f"#{name}")
-        if self.maximized is not None:
-            self.maximized = pane  # the zoom goes along
-        inner = pane.query(CodeView)
-        target = inner.first() if inner else pane
-        if target.focusable:
-            self.set_focus(target)
-        else:  # it is shown by the next layout only
-            self.call_after_refresh(target.focus)
-
-    def _reveal_pane(self, name: str) -> None:
-        if name not in PANES:
-            return
-        for other in PANES:
-            self.set_class(other == name, f"show-{other}")
-        self.query_one("#pane-tabs", TabLine).active = name
-
-    def action_zoom(self) -> None:
-        """Give the focused pane the screen."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None:
-            self.maximize(self.focused)
-
-    def action_filter(self) -> None:
-        """Write words to filter by."""
-        line = self.query_one("#filter", Input)
-        line.display = True
-        line.focus()
-
-    @on(Input.Changed, "#filter")
-    def _filter_changed(self, event: Input.Changed) -> None:
-        event.stop()
-        self.query_one(Population).filter_by(event.value)
-
-    @on(Input.Submitted, "#filter")
-    def _filter_done(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.query_one("#filter", Input).display = bool(event.value)
-        self.query_one(Population).focus()
-
-    def action_dismiss_all(self) -> None:
-        """Messages first, then the filter, then the zoom."""
-        line = self.query_one("#filter", Input)
-        if self.app.messages_shown:  # type: ignore[attr-defined]
-            self.app.clear_notifications()
-        elif line.display:
-            line.value = ""
-            line.display = False
-            self.query_one(Population).focus()
-        elif self.maximized is not None:
-            self.minimize()
-        else:
-            self.query_one(Population).focus()
-
-    def action_restart(self) -> None:
-        """Start the engine again."""
-        if self.view.link == "lost":
-            self.post_message(intents.Restart())
-        else:
-            self.post_message(
-                intents.Tell("The engine is running; v verifies a candidate again.", "information")
-            )
-
-    def action_help(self) -> None:
-        """All keys."""
-        from workbench.ui.screens.help import HelpScreen
-
-        self.app.push_screen(HelpScreen(self))
-
-    def action_quit_bench(self) -> None:
-        """Leave; asks once while work is under way."""
-        waiting = self.view.counts.get("queued", 0)
-        judging = self.view.progress.judging
-        if self.view.link != "live" or (judging is None and not waiting):
-            self.post_message(intents.Leave())
-            return
-        doing = f"{judging} is being judged" if judging else "The judge is busy"
-        doing += f" and {waiting} wait." if waiting else "."
-
-        def answered(key: str | None) -> None:
-            if key in ("q", "s"):
-                self.post_message(intents.Leave(stop_engine=key == "s"))
-
-        keys = {"q": "quits, the judge goes on", "s": "stops it and quits"}
-        self.app.push_screen(Question("Quit", f"{doing} Nothing is lost either way.", keys), answered)
 
 
 def _text(source: bytes) -> str:

@@ -72,7 +72,9 @@ class HelpScreen(ModalScreen[None]):
 
 def _rows(widget: type[Widget]) -> list[Content | str | tuple[str, str]]:
     rows: list[Content | str | tuple[str, str]] = []
-    for binding in widget.__dict__["BINDINGS"]:
+    for binding in widget.BINDINGS:
+        if not isinstance(binding, Binding):
+            continue
         keys = " ".join(_NAMES.get(key, key) for key in binding.key.split(","))
         rows += [(fit(f"  {keys}", 14), "bold"), f"{binding.tooltip}\n"]
     return rows

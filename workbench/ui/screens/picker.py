@@ -84,7 +84,7 @@ class PickerScreen(Screen[None]):
                 key = f"task-{len(self._tasks)}"
                 self._tasks[key] = task
                 words = Content.assemble(
-                    ("  " + fit(one_line(task.name), 28), "bold"), (_about(task.path), "$text-muted")
+                    ("  " + fit(one_line(task.name), 28), "bold"), (_about(task.path), "$foreground 60%")
                 )
                 options.append(Option(words, id=key))
         sessions = recent_sessions(limit=SESSIONS_SHOWN)
@@ -100,7 +100,8 @@ class PickerScreen(Screen[None]):
         except OSError:
             used = ""
         return Option(
-            Content.assemble(("  " + fit(one_line(session.name), 40), "bold"), (used, "$text-muted")), id=key
+            Content.assemble(("  " + fit(one_line(session.name), 40), "bold"), (used, "$foreground 60%")),
+            id=key,
         )
 
 

@@ -61,16 +61,16 @@ class TaskHeader(Widget):
         where = " ".join(part for part in (view.target, view.arch) if part)
         if full:
             if where:
-                parts += ["  ", (where, "$text-muted")]
+                parts += ["  ", (where, "$foreground 60%")]
             if view.revision:
-                parts += ["  ", (f"revision {view.revision}", "$text-muted")]
+                parts += ["  ", (f"revision {view.revision}", "$foreground 60%")]
         counts = view.counts
         waiting = counts.get("queued", 0) + counts.get("waiting", 0)
         for symbol, count, word, style in (
             ("✓", counts.get("passed", 0), "passed", "$text-success"),
             ("✗", counts.get("failed", 0), "failed", "$text-error"),
             ("!", counts.get("could not judge", 0), "not judged", "$text-warning"),
-            ("·", waiting, "queued", "$text-muted"),
+            ("·", waiting, "queued", "$foreground 60%"),
             ("★", sum(c.mark == "accepted" for c in view.candidates.values()), "accepted", "$mark-accepted"),
         ):
             if count or word in ("passed", "failed"):
@@ -78,7 +78,7 @@ class TaskHeader(Widget):
                     "  ",
                     (
                         f"{symbol} {count}" + (f" {word}" if full else ""),
-                        style if count else "$text-disabled",
+                        style if count else "$foreground 38%",
                     ),
                 ]
         return Content.assemble(*parts)
@@ -97,7 +97,7 @@ class TaskHeader(Widget):
             return Content.styled(f"{self._spinner()} judging {progress.judging}{gate}", "$text-accent")
         if progress.activity:
             return Content.styled(f"{self._spinner()} {one_line(progress.activity)}", "$text-accent")
-        style = "$text-muted" if progress.judge == "ready" else "$text-warning"
+        style = "$foreground 60%" if progress.judge == "ready" else "$text-warning"
         return Content.styled(_JUDGE_WORDS[progress.judge], style)
 
     def _spinner(self) -> str:

@@ -81,7 +81,7 @@ class KeyBar(Widget):
         """The keys that fit, in order."""
         parts: list[Content | str | tuple[str, str]] = []
         for key, _, word in self._fitting():
-            parts += [(key, "bold $text-primary"), (f" {word}", "$text-muted"), "  "]
+            parts += [(key, "bold $text-primary"), (f" {word}", "$foreground 60%"), "  "]
         return Content.assemble(*parts)
 
     async def on_click(self, event: events.Click) -> None:

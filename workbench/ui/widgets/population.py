@@ -273,7 +273,10 @@ class Population(ScrollView, can_focus=True):
         edge = "▌" if view.id == self._cursor else " "
         segments = [Segment(edge, base + self._foreground("population--judging"))]
         for column in columns:
-            style = base + self._foreground(column.style(view)) if column.style else base
+            name = column.style(view) if column.style else ""
+            if view.id == self._cursor and name == "population--muted":
+                name = ""  # muted on the cursor's ground is hard to read
+            style = base + self._foreground(name) if name else base
             segments.append(Segment(_cell(one_line(column.text(view, self)), column), style))
             segments.append(Segment("  ", base))
         return Strip(segments).adjust_cell_length(width, base)
@@ -377,7 +380,7 @@ def _columns(width: int) -> list[Column]:
         Column("Id", 6 if wide else 5, lambda v, _: v.id),
         Column("Name", 0, lambda v, _: v.name, style=_name_class),
         Column("Origin", 9 if wide else 7, lambda v, _: v.provenance),
-        Column("Parent", 13 if wide else 6, _parent_text, style=_muted),
+        Column("Parent", 13 if width >= 140 else 6, _parent_text, style=_muted),
         Column("Regs", 4, _registers, right=True),
         *([Column("Spill", 5, _spills, right=True)] if wide else []),
         Column("Occ", 5, _occupancy, right=True),

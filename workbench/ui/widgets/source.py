@@ -73,9 +73,8 @@ class SourcePane(Vertical):
         form = view.functional
         if form is None:
             return _words(
-                "The functional form is not there yet.\n\n"
-                "torch.export traces the module in the background,\n"
-                "and the judge checks it against the module on\nrandom inputs before it is shown here."
+                "The functional form is not there\nyet.\n\ntorch.export traces the module in\n"
+                "the background, and the judge\nchecks it against the module on\nrandom inputs before it is shown."
             )
         if form.source is None:
             return _words(f"There is no functional form:\n{form.note}")

@@ -42,7 +42,7 @@ class TabLine(Widget):
         """The tabs in a row, the active one on a ground of its own."""
         parts: list[Content | str | tuple[str, str]] = []
         for name, words in self._tabs.items():
-            style = "bold $text-primary on $primary-muted" if name == self.active else "$text-muted"
+            style = "bold $text-primary on $primary-muted" if name == self.active else "$foreground 60%"
             parts += [(f" {words} ", style), " "]
         return Content.assemble(*parts)
 

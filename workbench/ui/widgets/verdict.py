@@ -108,7 +108,7 @@ class VerdictPane(VerticalScroll, can_focus=True):
     def _headline(self) -> tuple[str, Content]:
         chosen = self._chosen
         if chosen is None:
-            return "", Content.styled("No candidate is chosen", "$text-muted")
+            return "", Content.styled("No candidate is chosen", "$foreground 60%")
         if chosen.state == "judging":
             return "live", Content(
                 f"{self._spinner} judging {chosen.id}: {self._progress.gate or 'starting'}"
@@ -132,7 +132,7 @@ class VerdictPane(VerticalScroll, can_focus=True):
         # Of this pane rather than of the text in it, which is laid out later; less the text's padding.
         width = max(20, self.scrollable_content_region.width - 2)
         if chosen is None:
-            return [("Choose one below with n and p, the arrows or the mouse.", "$text-muted")]
+            return [("Choose one below with n and p, the arrows or the mouse.", "$foreground 60%")]
         if chosen.state == "judging":
             progress = self._progress
             mine = progress.judging == chosen.id
@@ -142,7 +142,7 @@ class VerdictPane(VerticalScroll, can_focus=True):
             return [
                 (
                     "Its verdict is being read…" if chosen.verdict else "The judge has not seen it yet.",
-                    "$text-muted",
+                    "$foreground 60%",
                 )
             ]
         parts = vt.gate_lines(verdict.gates, None, "", width, live=False)

@@ -301,6 +301,7 @@ def try_generator(found: Findings, bench: Any, options: Options, *, heavy: bool 
         refused = "" if heavy else _refusal(reference, given)
         if refused:
             found.skipped_cases[case] = refused
+            found.unchecked.append(f"hard case {case}: {refused}")
     if found.skipped_cases:
         # What simply has nothing to change is not worth a reader's line.
         quiet = ("no input's structure", "the module has no")

@@ -27,9 +27,9 @@ from workbench.judge.worker.task.limits import (
     TooLarge,
 )
 from workbench.judge.worker.task.options import Options, read_options
+from workbench.judge.worker.task.planning import SizePlan, plan_sizes
 from workbench.judge.worker.task.program import Program
 from workbench.judge.worker.task.reference import Expected, Reference, Values
-from workbench.judge.worker.task.shrinking import derive_small
 from workbench.judge.worker.task.signature import (
     identifier,
     module_scalars,
@@ -38,12 +38,13 @@ from workbench.judge.worker.task.signature import (
     parameters_of,
     spec_of,
 )
-from workbench.judge.worker.task.sizes import NANS, Attempt, attempt, declared_sizes
+from workbench.judge.worker.task.sizes import Attempt, attempt
 from workbench.judge.worker.task.structure import Structure
 
 Progress = Callable[[str], None]
 _DRAWS = 3
 _RANDOM_TRIES = 12
+_DRAWN_SIZES_KEPT = 8
 
 
 class Case:
@@ -213,8 +214,17 @@ class LoadedTask:
             instance = self._program.instantiate(size.values)
             reference = Reference(instance, fresh_module=self._judged.reference.fresh_module)
             structures, replayed = inspection.structures_of(instance)
+            self._forget_random_sizes()
             self._benches[key] = Bench(size, reference, structures, replayed or self._judged.replayed)
         return self._benches[key]
+
+    def _forget_random_sizes(self) -> None:
+        """Every verdict draws new sizes: a session of thousands must not keep their modules and draws."""
+        declared = {_key(spec.values) for spec in self.sizes}
+        drawn = [key for key in self._benches if key not in declared]
+        for key in drawn[: max(len(drawn) - _DRAWN_SIZES_KEPT + 1, 0)]:
+            self._benches.pop(key).reference.instance.release()
+            self._specs.pop(key, None)
 
 
 def load_task(path: str, *, target: Target, revision: int, progress: Progress = lambda _: None) -> LoadedTask:
@@ -240,7 +250,7 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
     program.training = options.mode != "eval"
     program.autocast = options.autocast
     progress("finding sizes")
-    plan = _plan_sizes(program, options)
+    plan = plan_sizes(program, options)
     progress("running the reference")
     found = _inspected(program, plan, options)
     progress("reading the structure of inputs")
@@ -290,18 +300,6 @@ def _inspected(program: Program, plan: SizePlan, options: Options) -> inspection
         raise TaskError(f"At size {name!r}: {error.what}", do=error.do) from None
 
 
-class SizePlan:
-    """Sizes by name and values: what is judged here, what is only known by its shapes, what is not known."""
-
-    def __init__(self) -> None:
-        self.judged: list[tuple[str, dict[str, int]]] = []
-        self.known: list[tuple[str, dict[str, int], Attempt]] = []
-        self.unchecked: list[str] = []
-        self.notes: list[str] = []
-        self.derived = False
-        self.declared: dict[str, dict[str, int]] = {}
-
-
 def _options(program: Program) -> Options:
     """The module's options; its own tensors may be too large to be made here."""
     try:
@@ -313,64 +311,6 @@ def _options(program: Program) -> Options:
     program.defaults = {k: v for k, v in vars(module).items() if type(v) is int}
     program.file.release(module)
     return options
-
-
-def _plan_sizes(program: Program, options: Options) -> SizePlan:
-    plan = SizePlan()
-    declared = declared_sizes(program, options.sizes) if options.sizes else {}
-    if declared:
-        keys = dict.fromkeys(k for values in declared.values() for k in values)
-        defaults = {k: program.default_of(k) for k in keys}
-        known = {k: v for k, v in defaults.items() if v is not None}
-        declared = {name: {**known, **values} for name, values in declared.items()}
-        if "full" not in declared and len(known) == len(keys) and known not in declared.values():
-            declared["full"] = dict(known)
-    else:
-        declared = {"full": {}}
-    plan.declared = declared
-    tried = {name: attempt(program, values, "meta", keep=True) for name, values in declared.items()}
-    fits = [n for n, a in tried.items() if n == "small" or (not a.why and a.work <= HOST_WORK_LIMIT)]
-    fits.sort(key=lambda n: (n != "small", tried[n].work))
-    if not options.sizes and tried["full"].work > HOST_WORK:
-        fits = []
-    plan.judged = [(n, declared[n]) for n in fits]
-    if not fits:
-        name = "full" if "full" in declared else min(declared, key=lambda n: tried[n].work or 1 << 62)
-        small = _derived(program, declared[name], tried[name])
-        if small == declared[name]:
-            plan.judged = [(name, small)]
-        else:
-            plan.derived = True
-            plan.judged = [("small", small)]
-            if name == "full" and not options.sizes:
-                filled = {k: v for k, v in program.literal_values().items() if k in small}
-                declared["full"] = filled | declared["full"]
-    for name, values in declared.items():
-        if any(n == name for n, _ in plan.judged):
-            continue
-        if tried[name].why:
-            plan.unchecked.append(
-                f"size {name}: its shapes are not known here ({tried[name].why.rstrip('.')})"
-            )
-        else:
-            plan.known.append((name, values, tried[name]))
-    return plan
-
-
-def _derived(program: Program, base: dict[str, int], full: Attempt) -> dict[str, int]:
-    if full.why:
-        # No meta kernel, or the task is wrong; what is small enough says which.
-        real = attempt(program, base, "cpu")
-        if 0 < real.work <= HOST_WORK:
-            return base
-        if real.error is not None:
-            raise real.error
-        if real.why == NANS:
-            raise TaskError(
-                f"The reference of {program.file.file.name} gives NaN.",
-                do="Correct the task: NaN cannot be compared.",
-            )
-    return derive_small(program, base, full)
 
 
 def size_spec(
