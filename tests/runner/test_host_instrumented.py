@@ -13,7 +13,9 @@ from workbench.runner.host.accesses import AccessFinding
 from workbench.runner.host.client import HostRunner
 
 SOURCE = (KERNELS / "instrumented.cu").read_text()
-NAMES = tuple(line.split("void ")[1].split("(")[0] for line in SOURCE.splitlines() if line.startswith("__global__"))
+NAMES = tuple(
+    line.split("void ")[1].split("(")[0] for line in SOURCE.splitlines() if line.startswith("__global__")
+)
 X = np.arange(1024, dtype=np.float32)
 F = np.float32
 
@@ -81,7 +83,9 @@ def test_a_read_in_the_slack_behind_a_buffer_is_out_of_bounds(runner: HostRunner
 
 def test_a_copy_that_is_too_long_is_out_of_bounds(runner: HostRunner) -> None:
     found = findings(runner, "copies_too_far", 1, 1, [given(X, "weight"), empty(998, F, "out"), 999 * 4])
-    assert [(f.kind, f.buffer, f.line) for f in found] == [("out of bounds", "out", line_of("// copies too far"))]
+    assert [(f.kind, f.buffer, f.line) for f in found] == [
+        ("out of bounds", "out", line_of("// copies too far"))
+    ]
 
 
 def test_a_shared_accumulator_that_is_never_zeroed_is_an_unwritten_read(runner: HostRunner) -> None:
@@ -94,7 +98,11 @@ def test_a_shared_accumulator_that_is_never_zeroed_is_an_unwritten_read(runner: 
 def test_a_scratch_accumulator_that_is_never_zeroed_is_an_unwritten_read(runner: HostRunner) -> None:
     args = [given(X), empty(64, F, "scratch t1"), empty(64, F)]
     found = only(runner, "scratch_accumulator", 1, 64, args)
-    assert (found.kind, found.buffer, found.line) == ("unwritten read", "scratch t1", line_of("// nobody wrote it"))
+    assert (found.kind, found.buffer, found.line) == (
+        "unwritten read",
+        "scratch t1",
+        line_of("// nobody wrote it"),
+    )
     assert not findings(runner, "scratch_accumulator", 1, 64, args, fills=[args[1]])
     again = findings(runner, "scratch_accumulator", 1, 64, args, launches=2)
     assert again and again[0].count == 64, "the second launch reads what the first one wrote"
@@ -132,7 +140,7 @@ def test_writes_of_the_same_value_are_a_finding_of_their_own(runner: HostRunner)
     assert {f.kind for f in found} == {"same-value race"}
 
 
-I = np.int32
+INT = np.int32
 HONEST: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
     "with_barriers": (1, 64, lambda: [given(X), empty(64, F)], {}),
     "double_buffer": (1, 64, lambda: [given(X), empty(64, F), 5], {}),
@@ -140,17 +148,22 @@ HONEST: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
     "warp_exchange": (1, 64, lambda: [given(X), empty(64, F)], {}),
     "half_warps": (1, 32, lambda: [given(X), empty(32, F)], {}),
     "last_block": (20, 32, lambda: [given(X), empty(20, F), zeros(1, np.uint32), empty(1, F)], {}),
-    "look_back": (20, 32, lambda: [given(X), empty(20, F), zeros(20, I), empty(640, F)], {}),
+    "look_back": (20, 32, lambda: [given(X), empty(20, F), zeros(20, INT), empty(640, F)], {}),
     "look_back_atomic": (
         20,
         32,
-        lambda: [given(X), empty(20, F), zeros(20, I), zeros(1, I), empty(640, F)],
+        lambda: [given(X), empty(20, F), zeros(20, INT), zeros(1, INT), empty(640, F)],
         {},
     ),
     "float_atomics": (16, 64, lambda: [given(X), zeros(7, F), 1000], {}),
     "guide_loop": (16, 32, lambda: [given(X), zeros(1, np.uint32)], {}),
     "grid_sync": (6, 32, lambda: [given(X), empty(192, F), empty(192, F)], {"cooperative": True}),
-    "halves": (4, 64, lambda: [given(X.astype(np.float16)), empty(251, np.float16), empty(251, bool), 251], {}),
+    "halves": (
+        4,
+        64,
+        lambda: [given(X.astype(np.float16)), empty(251, np.float16), empty(251, bool), 251],
+        {},
+    ),
     "tiles": (1, 64, lambda: [given(X), empty(64, F)], {}),
     "named_barriers": (1, 64, lambda: [given(X), empty(32, F)], {}),
     "vectors": (1, 32, lambda: [given(X), empty(128, F), empty(128, F)], {}),

@@ -16,7 +16,7 @@ from workbench.core.plan import CompileOptions, Knob, Plan, limits_for
 from workbench.core.task import SizeSpec
 from workbench.core.verdict import GATES, Gate, Outcome
 from workbench.dialect.source import CandidateSource
-from workbench.judge.worker import gates
+from workbench.judge.worker import gates, watching
 from workbench.judge.worker.accuracy import Accuracy
 from workbench.judge.worker.cancelled import Cancelled
 from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
@@ -24,7 +24,9 @@ from workbench.judge.worker.parts import Parts
 from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherSizes, Prepared, References
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.watching import Watched
 from workbench.profile.audit import AuditReport
+from workbench.runner.compiler.client import Builds
 from workbench.runner.host.client import HostRunner
 from workbench.runner.host.faults import Fault
 
@@ -91,6 +93,8 @@ class Judging:
         self.blamed: dict[str, Finding] = {}
         self.results: dict[str, Gate] = {}
         self._stages: dict[str, Stage] = {}
+        self._instrumented: Future[Builds] | None = None
+        self._watched: Watched | None = None
 
     # --- what gates use -------------------------------------------------------------------------------------------
 
@@ -135,6 +139,18 @@ class Judging:
             self.start_audit(built)
         assert built.audit is not None
         return built.audit.result()
+
+    def start_watching(self, plan: Plan) -> None:
+        """Compile the instrumented build of the judged size's plan in the background."""
+        self._instrumented = watching.start(self, plan)
+
+    def watched(self) -> Watched:
+        """What the instrumented run of the first case saw; it is made when a gate first asks."""
+        if self._watched is None:
+            self._watched = watching.watch(self, self._instrumented)
+            if self._watched.why:
+                self.unchecked.append(f"not every access was seen: {self._watched.why.rstrip('.')}")
+        return self._watched
 
     def stage(self, size: SizeSpec, plan: Plan | None = None) -> Stage:
         """The plan at `size`, ready to run; the judged size's is kept for all gates.

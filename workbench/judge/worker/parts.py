@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from workbench.core.build import CudaBuild, HostBuild
@@ -27,6 +29,7 @@ class Parts:
         self.runners = HostRunners()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="judge-reference")
         self._audits = ThreadPoolExecutor(1, thread_name_prefix="judge-audit")
+        self._builds = ThreadPoolExecutor(1, thread_name_prefix="judge-instrumented")
         self._audited: dict[str, Future[AuditReport]] = {}
         self._runner: HostRunner | None = None
         self._busy: Planner | Compiler | None = None
@@ -46,6 +49,21 @@ class Parts:
             return self.compiler.build(*args, **kwargs)
         finally:
             self._busy = None
+
+    def start_build(self, *args: Any, **kwargs: Any) -> Future[Builds]:
+        """`Compiler.build` in the background."""
+        return self._builds.submit(self.compiler.build, *args, **kwargs)
+
+    @contextmanager
+    def another_runner(self, build: HostBuild) -> Iterator[HostRunner]:
+        """A runner beside the one of `start_runner`, for a while; `interrupt` ends it."""
+        previous = self._runner
+        runner = self.start_runner(build)
+        try:
+            yield runner
+        finally:
+            runner.close()
+            self._runner = previous
 
     def start_runner(self, build: HostBuild) -> HostRunner:
         """A sandboxed process with `build` loaded; its owner closes it."""
@@ -90,6 +108,7 @@ class Parts:
         """End every process."""
         self.pool.shutdown(wait=False, cancel_futures=True)
         self._audits.shutdown(wait=False, cancel_futures=True)
+        self._builds.shutdown(wait=False, cancel_futures=True)
         self.runners.close()
         self.planner.close()
         self.compiler.close()

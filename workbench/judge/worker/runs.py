@@ -22,6 +22,7 @@ from workbench.judge.worker.outcome import Faulted
 from workbench.judge.worker.task.loader import Case
 from workbench.runner.host.arena import Arena, BufferSpec, Damage
 from workbench.runner.host.client import HostRunner
+from workbench.runner.host.faults import CallReport
 
 Placement = Literal["end", "start"]
 Bytes = np.ndarray
@@ -83,17 +84,7 @@ class Stage:
             Faulted: the runner stopped it (illegal access, divergent barrier, hang, crash).
         """
         layout = self.layout
-        arena = self._arena(placement, case.seed)
-        rng = np.random.default_rng([case.seed, salt])
-        before: dict[int, Bytes] = {}
-        for number, spec in enumerate(layout.specs):
-            path = layout.paths[number]
-            if path is not None:
-                data = tensor_bytes(case.values[path])
-            else:
-                data = _poison(rng, spec.nbytes, complement)
-            before[number] = data
-            arena.array(number)[:] = data
+        arena, before = self._filled(case, placement, complement, salt)
         report = self.runner.call(self.plan, self.kernels, arena, layout.bindings, timeout_s=self.timeout_s)
         if report.fault is not None:
             raise Faulted(report.fault, self.size.name, case.name)
@@ -124,6 +115,29 @@ class Stage:
             report.seconds,
             report.warnings,
         )
+
+    def watch(self, case: Case, runner: HostRunner, *, timeout_s: float) -> CallReport:
+        """Run the whole plan once on `case` in a runner that holds the instrumented build; nothing is compared."""
+        arena, _ = self._filled(case, "end", False, 3)
+        return runner.call(self.plan, self.kernels, arena, self.layout.bindings, timeout_s=timeout_s)
+
+    def _filled(
+        self, case: Case, placement: Placement, complement: bool, salt: int
+    ) -> tuple[Arena, dict[int, Bytes]]:
+        """The arena with the case's inputs and new poison, and a copy of what each buffer holds."""
+        layout = self.layout
+        arena = self._arena(placement, case.seed)
+        rng = np.random.default_rng([case.seed, salt])
+        before: dict[int, Bytes] = {}
+        for number, spec in enumerate(layout.specs):
+            path = layout.paths[number]
+            if path is not None:
+                data = tensor_bytes(case.values[path])
+            else:
+                data = _poison(rng, spec.nbytes, complement)
+            before[number] = data
+            arena.array(number)[:] = data
+        return arena, before
 
     def close(self) -> None:
         """Free the arenas; the runner is its owner's."""

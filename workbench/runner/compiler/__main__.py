@@ -168,6 +168,7 @@ class Process:
             folder,
             prepared=self.host,
             debug=request.debug,
+            instrumented=request.instrumented,
             timeout_s=request.timeout_s,
         )
         if isinstance(result, HostBuild):

@@ -127,6 +127,7 @@ class Compiler:
         arch: str | None,
         host: bool,
         debug: bool = False,
+        instrumented: bool = False,
     ) -> Builds:
         """Compile a candidate for an architecture (None: not) and for the host.
 
@@ -134,6 +135,7 @@ class Compiler:
             kernels: names as the plan launches them; each becomes a `Kernel` of that name.
             file_name: only for messages; a build does not depend on it.
             debug: defines WORKBENCH_DEBUG, for `verify --debug`.
+            instrumented: the host build is the slow one whose every access of memory is seen.
 
         Returns:
             A build, or a `BuildFailure`, for each compiler that was asked. A compiler that dies, hangs or is missing
@@ -146,7 +148,7 @@ class Compiler:
             failure = BuildFailure(cause="source", diagnostics=ordered(refused))
             return Builds(failure if arch is not None else None, failure if host else None)
         with self._lock:
-            return self._build(source, options, kernels, arch, host, debug)
+            return self._build(source, options, kernels, arch, host, debug, instrumented)
 
     def _build(
         self,
@@ -156,6 +158,7 @@ class Compiler:
         arch: str | None,
         host: bool,
         debug: bool,
+        instrumented: bool,
     ) -> Builds:
         try:
             hello = self._ready()
@@ -164,7 +167,7 @@ class Compiler:
                 cause="died", diagnostics=(Diagnostic(f"The compiler did not start: {error}"),)
             )
             return Builds(failure if arch is not None else None, failure if host else None)
-        keys = self._keys(hello, source.device, options, kernels, arch, host, debug)
+        keys = self._keys(hello, source.device, options, kernels, arch, host, debug, instrumented)
         found = {part: self._cache.load(key) for part, key in keys.items()}
         cuda = _cached(found.get("cuda"))
         built = _cached(found.get("host"))
@@ -181,6 +184,7 @@ class Compiler:
                 host=need_host,
                 debug=debug,
                 timeout_s=self._timeout_s,
+                instrumented=instrumented,
             )
             answer = self._ask(request)
             if need_cuda:
@@ -370,6 +374,7 @@ class Compiler:
         arch: str | None,
         host: bool,
         debug: bool,
+        instrumented: bool = False,
     ) -> dict[str, str]:
         common = (device, options, kernels, debug)
         keys: dict[str, str] = {}
@@ -380,7 +385,11 @@ class Compiler:
             )
         if host and "host" in hello.versions:
             keys["host"] = BuildCache.key(
-                "host", *common, hello.versions["host"], hello.host_key, host_parts()
+                "instrumented" if instrumented else "host",
+                *common,
+                hello.versions["host"],
+                hello.host_key,
+                host_parts(),
             )
         return keys
 

@@ -39,6 +39,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True, tag="build"):
     host: bool
     debug: bool
     timeout_s: float
+    instrumented: bool = False
+    """The host build is the one whose every access is seen."""
 
 
 class Probe(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import io
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -86,11 +86,14 @@ def shared_variables(library: bytes) -> tuple[SharedVariable, ...]:
     from elftools.elf.elffile import ELFFile
 
     try:
-        table = ELFFile(io.BytesIO(library)).get_section_by_name(".symtab")
+        table: Any = ELFFile(io.BytesIO(library)).get_section_by_name(".symtab")
         found = [
             SharedVariable(_plain_name(s.name), int(s["st_value"]), int(s["st_size"]))
             for s in (table.iter_symbols() if table is not None else ())
-            if s["st_info"]["type"] == "STT_TLS" and s["st_size"] and s["st_shndx"] != "SHN_UNDEF" and not _ours(s.name)
+            if s["st_info"]["type"] == "STT_TLS"
+            and s["st_size"]
+            and s["st_shndx"] != "SHN_UNDEF"
+            and not _ours(s.name)
         ]
     except Exception:  # a hostile or odd object file: nothing is followed in it
         return ()
@@ -110,9 +113,9 @@ def _plain_name(symbol: str) -> str:
             name = symbol[match.end() : match.end() + length]
             if length and len(name) == length and re.fullmatch(r"[A-Za-z_]\w*", name):
                 return name
-    match = re.match(r"_ZL?(\d+)(.*)", symbol)
-    if match and len(match[2]) >= int(match[1]):
-        return match[2][: int(match[1])]
+    outer = re.match(r"_ZL?(\d+)(.*)", symbol)
+    if outer and len(outer[2]) >= int(outer[1]):
+        return outer[2][: int(outer[1])]
     return symbol
 
 
@@ -163,7 +166,9 @@ def _decode(
     access = _access(int(item.how))
     nbytes = min(int(item.bytes), 1 << 31)
     block, thread = _point(item.block), _point(item.thread)
-    where = f"{kernel}, block {_written(block)}, thread {_written(thread)}" + (f", line {line}" if line else "")
+    where = f"{kernel}, block {_written(block)}, thread {_written(thread)}" + (
+        f", line {line}" if line else ""
+    )
     verb = {"read": "reads", "write": "writes", "atomic": "updates"}[access]
     what = f"{nbytes} bytes of {buffer} at byte {index}"
     other_line = lines.get(int(item.other_pc) - 1, 0) if item.other_pc else 0

@@ -167,7 +167,9 @@ def compile_host(
             done = run([*compile_, "-S", "-o", "candidate.s", "candidate.cpp"])
             if not done.returncode:
                 assembly = folder / "candidate.s"
-                assembly.write_text(watched(assembly.read_text(errors="surrogateescape")), errors="surrogateescape")
+                assembly.write_text(
+                    watched(assembly.read_text(errors="surrogateescape")), errors="surrogateescape"
+                )
                 runtime = str(prepared.watching_runtime)
                 # Without -fsanitize=thread, which would bring libtsan.
                 done = run([prepared.toolchain.compiler, *link, "candidate.s", runtime, "-lpthread"])

@@ -149,7 +149,9 @@ class Runner:
         for to, t in zip(buffers, request.tracked, strict=True):
             to.address, to.nbytes, to.low, to.high = t.address, t.nbytes, t.low, t.high
             to.writable, to.written = t.writable, t.written
-        variables = (m.VariableC * max(len(request.variables), 1))(*request.variables)
+        variables = (m.VariableC * max(len(request.variables), 1))()
+        for variable, (offset, size) in zip(variables, request.variables, strict=False):
+            variable.offset, variable.size = offset, size
         self.library.wb_instrument.argtypes = [
             ctypes.c_void_p,
             ctypes.c_uint32,

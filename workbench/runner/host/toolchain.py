@@ -87,7 +87,14 @@ class Toolchain:
     def key(self) -> str:
         """Changes with everything that the prepared files depend on."""
         digest = hashlib.sha256()
-        for part in (self.compiler, self.version, *self.flags, *self.watching, platform.machine(), *_stamps(self)):
+        for part in (
+            self.compiler,
+            self.version,
+            *self.flags,
+            *self.watching,
+            platform.machine(),
+            *_stamps(self),
+        ):
             digest.update(part.encode() + b"\0")
         for folder in (INCLUDE, RUNTIME):
             for path in sorted(p for p in folder.rglob("*") if p.is_file()):

@@ -1,13 +1,15 @@
 """bounds: no access outside the buffers.
 
 Every run checks the canaries on both sides of every buffer. Runs alternate between buffers that end at the last
-mapped byte and buffers that begin at the first, so that one read too far ends in a fault.
+mapped byte and buffers that begin at the first, so that one read too far ends in a fault. The instrumented run checks
+each access against the buffer's exact size, and each shared variable's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from workbench.judge.worker import watching
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
 from workbench.judge.worker.runs import Run
@@ -27,7 +29,10 @@ def run(judging: Judging) -> Finding:
     finding = damaged(judging.runs)
     if finding is not None:
         return finding
-    if any(spec.nbytes % ALIGNED for spec in stage.layout.specs):
+    watched = judging.watched()
+    if outside := watched.of("out of bounds"):
+        return watching.failed("fail", outside)
+    if watched.why and any(spec.nbytes % ALIGNED for spec in stage.layout.specs):
         judging.unchecked.append(SLACK)
     return Finding(
         "pass",

@@ -25,6 +25,8 @@ def run(judging: Judging) -> Finding:
     main = judging.builds.get(judging.plans[judging.size.name].options)
     if main is None:
         return Finding("skipped", "The plan launches no kernel of its own.")
+    if main.host is not None:
+        judging.start_watching(judging.plans[judging.size.name])
     kernels = main.kernels.values()
     warnings = [d for d in main.cuda.diagnostics if d.severity == "warning"]
     worst = max((k.registers for k in kernels), default=0)

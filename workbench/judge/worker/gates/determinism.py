@@ -1,7 +1,8 @@
-"""determinism: repeated runs agree bit for bit, and every thread of a block reaches every barrier."""
+"""determinism: runs agree bit for bit, no two threads touch memory unordered, and all of a block reach its barriers."""
 
 from __future__ import annotations
 
+from workbench.judge.worker import watching
 from workbench.judge.worker.gates.numerics import wrong_element
 from workbench.judge.worker.gates.poison import differing
 from workbench.judge.worker.judging import Judging
@@ -16,7 +17,11 @@ def run(judging: Judging) -> Finding:
     prepared, plain = judging.first_run()
     again = stage.run(prepared.case, placement=plain.placement)
     judging.runs.append(again)
-    judging.unchecked.append(NOT_SEEN)
+    watched = judging.watched()
+    if races := watched.of("race"):
+        return watching.failed("fail", races)
+    if watched.why:
+        judging.unchecked.append(NOT_SEEN)
     changed = differing(plain, again, stage.size.outputs) or judging.irreproducible
     if judging.float_atomics and wrong_element(stage, prepared, again) is None:
         return Finding(
@@ -27,6 +32,8 @@ def run(judging: Judging) -> Finding:
     warned = tuple(dict.fromkeys(w for run in judging.runs for w in run.warnings))
     if changed is None and warned:
         return Finding("warn", f"{warned[0][:1].upper()}{warned[0][1:]}.", {"warnings": list(warned)})
+    if changed is None and (same := watched.of("same-value race")):
+        return watching.failed("warn", same)
     if changed is None:
         return Finding("pass", "Repeated runs agree bit for bit.")
     name, index = changed

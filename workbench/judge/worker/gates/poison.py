@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench.core.task import Output
 from workbench.core.tensors import ITEMSIZE
+from workbench.judge.worker import watching
 from workbench.judge.worker.compare import _unravel
 from workbench.judge.worker.gates.numerics import wrong_element
 from workbench.judge.worker.judging import Judging
@@ -31,8 +32,19 @@ def run(judging: Judging) -> Finding:
         finding = _unwritten(output, number, plain, other)
         if finding is not None:
             return finding
-    judging.unchecked.append(NOT_SEEN)
+    watched = judging.watched()
+    if watched.why:
+        judging.unchecked.append(NOT_SEEN)
+    unwritten = watched.of("unwritten read")
+    # A flag in recycled memory may well hold the value that is waited for: poison hardly ever does.
+    if in_global := tuple(f for f in unwritten if f.space == "global"):
+        return watching.failed("fail", in_global)
     changed = differing(plain, other, outputs)
+    if unwritten and (changed is not None or _is_wrong(judging)):
+        return watching.failed("fail", unwritten)
+    if unwritten:
+        # Read and then not used, as far as two runs with other noise in it can tell: legal, and often on purpose.
+        return watching.failed("warn", unwritten)
     if changed is None:
         return Finding("pass", "The result does not depend on what outputs and scratch held before.")
     if judging.float_atomics and wrong_element(stage, prepared, other) is None:
@@ -53,6 +65,10 @@ def run(judging: Judging) -> Finding:
         "memory is read before it is written.",
         {"output": output_name, "index": list(index)},
     )
+
+
+def _is_wrong(judging: Judging) -> bool:
+    return any(g.status == "fail" for g in judging.results.values())
 
 
 def differing(one: Run, two: Run, outputs: tuple[Output, ...]) -> tuple[str, tuple[int, ...]] | None:

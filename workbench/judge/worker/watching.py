@@ -1,0 +1,102 @@
+"""The instrumented run: the judged size once more, in a build that sees every access of the candidate's code.
+
+It explains and it fails; it never lets a candidate pass that the plain runs would not. Where it could not be made, or
+could not see everything, the gates keep what they then cannot establish in `unchecked`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.build import BuildFailure, HostBuild
+from workbench.core.errors import JudgeError
+from workbench.core.plan import Plan
+from workbench.judge.worker.outcome import Finding
+from workbench.runner.compiler.client import Builds
+from workbench.runner.host.accesses import AccessFinding, FindingKind
+
+if TYPE_CHECKING:
+    from workbench.judge.worker.judging import Judging
+
+LAUNCH_S = 3.0
+"""A launch that takes longer in the instrumented build is given up."""
+PLAIN_S = 0.5
+"""A call that takes longer in the plain build is not repeated in the instrumented one, which is some ten times slower."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the instrumented run saw; `why` says what kept it from seeing everything ("" where nothing did)."""
+
+    findings: tuple[AccessFinding, ...] = ()
+    why: str = ""
+
+    def of(self, *kinds: FindingKind) -> tuple[AccessFinding, ...]:
+        """The findings of these kinds, in the order in which they were found."""
+        return tuple(f for f in self.findings if f.kind in kinds)
+
+
+def start(judging: Judging, plan: Plan) -> Future[Builds] | None:
+    """Begin to compile the instrumented build of what `plan` launches; None for one that it cannot run."""
+    if plan.uses_library or judging.source is None:
+        return None
+    return judging.bench.start_build(
+        judging.source,
+        plan.options,
+        tuple(judging.built_for(plan).kernels),
+        file_name=judging.file_name,
+        arch=None,
+        host=True,
+        instrumented=True,
+    )
+
+
+def watch(judging: Judging, building: Future[Builds] | None) -> Watched:
+    """Run the first case once in the instrumented build."""
+    prepared, plain = judging.first_run()
+    if building is None:
+        return Watched(why="a plan with library steps cannot be run in the instrumented build")
+    if plain.seconds > PLAIN_S:
+        return Watched(why=f"a call takes {plain.seconds:.1f} s, too long for the instrumented build")
+    build = building.result().host
+    judging.checkpoint()
+    if not isinstance(build, HostBuild):
+        said = build.diagnostics[0].message if isinstance(build, BuildFailure) and build.diagnostics else ""
+        return Watched(why=f"the instrumented build failed{': ' if said else ''}{said[:200]}")
+    stage = judging.stage(judging.size)
+    try:
+        with judging.bench.another_runner(build) as runner:
+            report = stage.watch(prepared.case, runner, timeout_s=min(judging.timeout_s, LAUNCH_S))
+    except JudgeError as error:
+        return Watched(why=str(error))
+    judging.checkpoint()
+    if report.seen is None:
+        return Watched(why="the instrumented run did not start")
+    if report.fault is not None:
+        return Watched(report.findings, f"the instrumented run ended early: {report.fault.message}")
+    return Watched(report.findings, "; ".join(report.seen.incomplete))
+
+
+def failed(status: Any, findings: tuple[AccessFinding, ...]) -> Finding:
+    """A gate's finding that names the first of `findings`, with all of them as evidence."""
+    first = findings[0]
+    sentence = first.message[:1].upper() + first.message[1:]
+    return Finding(
+        status,
+        f"{sentence}.",
+        {
+            "kernel": first.kernel,
+            "line": first.line,
+            **({"other_line": first.other_line} if first.other_line else {}),
+            "block": list(first.block),
+            "thread": list(first.thread),
+            **({"other_block": list(first.other_block)} if first.other_block is not None else {}),
+            **({"other_thread": list(first.other_thread)} if first.other_thread is not None else {}),
+            "buffer": first.buffer,
+            "byte_offset": first.index,
+            "access": first.access,
+            "findings": [f.message for f in findings[:16]],
+        },
+    )
