@@ -15,6 +15,8 @@ import pytest
 from workbench.core.explain import explain_verdict
 from workbench.core.verdict import GATES, Verdict, decode_verdict
 from workbench.judge.worker.gates.bounds import SLACK
+from workbench.judge.worker.gates.determinism import NOT_SEEN as RACES
+from workbench.judge.worker.gates.poison import NOT_SEEN as UNWRITTEN
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a task judges all its candidates
 VERIFY = [sys.executable, "-m", "workbench", "verify"]
@@ -68,7 +70,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "several_outputs": {"one_kernel": "pass", "count_from_one": "poison", "or_equal": "numerics"},
     "library_step": {"library_product": "pass"},
     "batch_norm": {"warp_per_feature": "pass", "forgets_the_variance": "pass"},
-    "odd_bytes": {"guarded": "pass", "writes_into_the_slack": "bounds"},
+    "odd_bytes": {"guarded": "pass", "writes_into_the_slack": "bounds", "reads_the_slack": "bounds"},
     "argmax": {"first_of_equals": "pass", "last_of_equals": "pass", "off_by_one": "numerics"},
 }
 """By task and file: "pass", "error", or the gate that must fail."""
@@ -130,9 +132,23 @@ def test_a_verdict_can_be_reproduced_and_says_what_it_leaves_open(task: str) -> 
             assert verdict.reason
 
 
-def test_slack_that_alignment_leaves_behind_a_buffer_is_named() -> None:
-    assert SLACK in verdicts("odd_bytes")["guarded"].unchecked
-    assert SLACK not in verdicts("norm")["two_pass"].unchecked
+def test_what_the_instrumented_run_sees_is_not_in_the_list_of_unchecked() -> None:
+    for task, name in (("odd_bytes", "guarded"), ("norm", "two_pass"), ("norm", "float_atomics")):
+        unchecked = verdicts(task)[name].unchecked
+        assert not {SLACK, RACES, UNWRITTEN} & set(unchecked), unchecked
+
+
+def test_what_cannot_be_instrumented_stays_in_the_list_of_unchecked() -> None:
+    unchecked = verdicts("library_step")["library_product"].unchecked
+    assert {RACES, UNWRITTEN} <= set(unchecked)
+    assert any("library steps" in what and "access" in what for what in unchecked)
+
+
+def test_the_racing_lines_and_threads_are_named() -> None:
+    verdict = verdicts("norm")["missing_barrier"]
+    evidence = next(g for g in verdict.gates if g.name == "determinism").evidence
+    assert evidence["line"] > 0 and evidence["other_line"] > 0
+    assert evidence["thread"] != evidence["other_thread"] and "shared memory" in evidence["buffer"]
 
 
 def test_float_atomics_pass_with_a_warning() -> None:

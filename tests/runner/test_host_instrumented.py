@@ -133,6 +133,23 @@ def test_lanes_of_two_half_warps_that_only_met_their_own_half_race(runner: HostR
     assert {f.kind for f in found} == {"race"}
 
 
+def test_a_race_in_a_function_of_a_template_has_its_own_line(runner: HostRunner) -> None:
+    found = findings(runner, "race_in_template", 1, 64, [given(X), empty(64, F)])
+    assert {f.kind for f in found} == {"race"}
+    assert line_of("// in a function") in (found[0].line, found[0].other_line)
+    assert found[0].buffer == "shared memory tile"
+
+
+def test_lanes_of_a_warp_that_do_not_meet_race(runner: HostRunner) -> None:
+    found = findings(runner, "no_syncwarp", 1, 32, [given(X), empty(32, F)])
+    assert {f.kind for f in found} == {"race"}
+
+
+def test_a_flag_in_memory_that_nobody_zeroed_is_an_unwritten_read(runner: HostRunner) -> None:
+    found = findings(runner, "stale_flag", 4, 1, [given(X), empty(16, np.int32, "flag"), empty(2, F)])
+    assert [(f.kind, f.buffer) for f in found] == [("unwritten read", "flag")]
+
+
 def test_writes_of_the_same_value_are_a_finding_of_their_own(runner: HostRunner) -> None:
     found = findings(runner, "same_value", 1, 64, [zeros(65, F), given(X)])
     assert {f.kind for f in found} <= {"same-value race", "race"}
@@ -164,6 +181,7 @@ HONEST: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
         lambda: [given(X.astype(np.float16)), empty(251, np.float16), empty(251, bool), 251],
         {},
     ),
+    "shared_halves": (1, 64, lambda: [given(X.astype(np.float16)), zeros(64, np.float16)], {}),
     "tiles": (1, 64, lambda: [given(X), empty(64, F)], {}),
     "named_barriers": (1, 64, lambda: [given(X), empty(32, F)], {}),
     "vectors": (1, 32, lambda: [given(X), empty(128, F), empty(128, F)], {}),

@@ -296,3 +296,40 @@ __global__ void copies(const float *x, float *y) {
 __global__ void copies_too_far(const float *x, float *y, int n) {
     memcpy(y, x, n);  // copies too far
 }
+
+__global__ void shared_halves(const __half *x, __half *y) {
+    __shared__ __half tile[64];
+    __shared__ __half2 pairs[32];
+    tile[threadIdx.x] = x[threadIdx.x];
+    if (threadIdx.x < 32) pairs[threadIdx.x] = __halves2half2(x[threadIdx.x], x[threadIdx.x + 32]);
+    __syncthreads();
+    y[threadIdx.x] = __hadd(tile[63 - threadIdx.x], pairs[threadIdx.x / 2].x);
+}
+
+// --- more that is wrong ---
+
+__device__ float inner(float *tile, int i) { return tile[i]; }  // in a function
+
+template <int N>
+__device__ float templated(const float *x) {
+    __shared__ float tile[N];
+    tile[threadIdx.x] = x[threadIdx.x];
+    return inner(tile, (threadIdx.x + 1) % N);
+}
+
+__global__ void race_in_template(const float *x, float *y) { y[threadIdx.x] = templated<64>(x); }
+
+__global__ void no_syncwarp(const float *x, float *y) {
+    __shared__ float tile[32];
+    tile[threadIdx.x] = x[threadIdx.x];
+    y[threadIdx.x] = tile[threadIdx.x ^ 1];  // lanes race
+}
+
+// Waits for a flag that nobody has set to anything, in memory that is not zeroed.
+__global__ void stale_flag(const float *x, volatile int *flag, float *y) {
+    if (blockIdx.x > 0) {
+        if (flag[blockIdx.x - 1] == 1) y[0] = 0;
+    }
+    if (threadIdx.x == 0 && blockIdx.x == 0) y[1] = x[0];
+    flag[blockIdx.x + 8] = 1;
+}

@@ -72,6 +72,8 @@ class SharedVariable(msgspec.Struct, frozen=True):
     name: str
     offset: int
     size: int
+    ignored: bool = False
+    """The compiler's own: a guard that says whether a variable's constructor ran."""
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -88,7 +90,9 @@ def shared_variables(library: bytes) -> tuple[SharedVariable, ...]:
     try:
         table: Any = ELFFile(io.BytesIO(library)).get_section_by_name(".symtab")
         found = [
-            SharedVariable(_plain_name(s.name), int(s["st_value"]), int(s["st_size"]))
+            SharedVariable(
+                _plain_name(s.name), int(s["st_value"]), int(s["st_size"]), s.name.startswith("_ZGV")
+            )
             for s in (table.iter_symbols() if table is not None else ())
             if s["st_info"]["type"] == "STT_TLS"
             and s["st_size"]

@@ -158,7 +158,7 @@ class HostRunner:
                     request,
                     workers=1,
                     tracked=tracked(layout, arena),
-                    variables=tuple((v.offset, v.size) for v in self._shared),
+                    variables=tuple((v.offset, v.size, v.ignored) for v in self._shared),
                 )
             process.send(request, arena.descriptors)
             answer = self._await(process, report, len(steps), timeout_s)

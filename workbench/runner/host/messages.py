@@ -79,8 +79,8 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     workers: int
     tracked: tuple[TrackedBuffer, ...] = ()
     """For an instrumented library: every buffer."""
-    variables: tuple[tuple[int, int], ...] = ()
-    """For an instrumented library: offset and size of its static shared variables in thread-local storage."""
+    variables: tuple[tuple[int, int, bool], ...] = ()
+    """For an instrumented library: offset and size of each variable in thread-local storage, and whether to ignore it."""
 
 
 class TrackedBuffer(msgspec.Struct, frozen=True, array_like=True):
@@ -185,7 +185,7 @@ class TrackedC(ctypes.Structure):
 class VariableC(ctypes.Structure):
     """runtime/abi.h: wb_variable."""
 
-    _fields_ = (("offset", ctypes.c_uint64), ("size", ctypes.c_uint64))
+    _fields_ = (("offset", ctypes.c_uint64), ("size", ctypes.c_uint64), ("ignored", ctypes.c_uint64))
 
 
 class FindingC(ctypes.Structure):

@@ -150,8 +150,8 @@ class Runner:
             to.address, to.nbytes, to.low, to.high = t.address, t.nbytes, t.low, t.high
             to.writable, to.written = t.writable, t.written
         variables = (m.VariableC * max(len(request.variables), 1))()
-        for variable, (offset, size) in zip(variables, request.variables, strict=False):
-            variable.offset, variable.size = offset, size
+        for variable, (offset, size, ignored) in zip(variables, request.variables, strict=False):
+            variable.offset, variable.size, variable.ignored = offset, size, ignored
         self.library.wb_instrument.argtypes = [
             ctypes.c_void_p,
             ctypes.c_uint32,

@@ -90,6 +90,7 @@ struct wb_tracked {
 
 struct wb_variable {
     uint64_t offset, size;  // in the library's thread-local storage
+    uint64_t ignored;       // the compiler's own: a guard that says whether a constructor ran
 };
 
 // Before the steps of a call; `variables` are the static __shared__ ones.

@@ -201,6 +201,7 @@ static void in_shared(Access &a, uintptr_t address, bool reads) {
     for (uint32_t i = 0; i < state.variable_count; ++i) {
         const wb_variable &v = state.variables[i];
         if (offset - v.offset >= v.size) continue;
+        if (v.ignored) return;
         if (offset - v.offset + a.bytes > v.size) return outside(a);
         return touch(a, sh->fixed, sh->fixed_written, offset, reads);
     }
