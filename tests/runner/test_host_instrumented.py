@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from host_kernels.harness import KERNELS, HostRunners, built, empty, given, run, zeros
 
-from workbench.runner.host.accesses import AccessFinding
+from workbench.runner.host import messages as m
+from workbench.runner.host.accesses import AccessFinding, decode
 from workbench.runner.host.client import HostRunner
 
 SOURCE = (KERNELS / "instrumented.cu").read_text()
@@ -198,3 +200,39 @@ def test_an_honest_kernel_gives_no_finding(runner: HostRunner, kernel: str) -> N
 def test_every_kernel_of_the_file_is_used() -> None:
     tests = KERNELS.parent.joinpath("test_host_instrumented.py").read_text()
     assert [name for name in NAMES if f'"{name}"' not in tests] == []
+
+
+def test_code_cannot_tell_the_instrumented_build_by_the_preprocessor() -> None:
+    source = """
+#if defined(__SANITIZE_THREAD__) || defined(WB_INSTRUMENTED)
+#error seen
+#endif
+__global__ void k(int *y) { y[0] = 1; }
+"""
+    built(source, "k", instrumented=True)
+
+
+@pytest.mark.skipif(shutil.which("clang++") is None, reason="clang++ is not installed")
+def test_clang_finds_the_same() -> None:
+    build = built("instrumented.cu", *NAMES, instrumented=True, compiler="clang++")
+    with HostRunners() as pool, pool.start(build) as runner:
+        found = only(runner, "one_too_far", 1, 64, [given(X), empty(64, F)])
+        assert (found.kind, found.buffer, found.index) == ("out of bounds", "shared memory tile", 256)
+        for kernel, threads in (("missing_barrier", 64), ("no_syncwarp", 32)):
+            args = [given(X), empty(64, F)]
+            assert {f.kind for f in findings(runner, kernel, 1, threads, args)} == {"race"}
+        for kernel, (grid, block, args, options) in HONEST.items():
+            assert findings(runner, kernel, grid, block, args(), **options) == (), kernel
+
+
+def test_findings_of_a_hostile_runner_are_bounded_and_only_shown() -> None:
+    raw = m.FindingsC()
+    raw.count = 1 << 31
+    for i, item in enumerate(raw.item):
+        item.kind = i % 7
+        item.pc = item.other_pc = (1 << 64) - 1
+        item.step = item.buffer = item.space = item.how = (1 << 32) - 1
+        item.offset = -(1 << 63)
+    seen = decode(raw, b"no library", [], [], [])
+    assert len(seen.findings) <= m.MAX_FINDINGS
+    assert all(len(f.message) < 1000 and f.line == 0 for f in seen.findings)

@@ -238,13 +238,15 @@ __global__ void guide_loop(const float *x, unsigned *y) {
 
 __global__ void grid_sync(const float *x, float *scratch, float *y) {
     const int n = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
+    __shared__ int own;
+    if (threadIdx.x == 0) own = blockIdx.x;
     scratch[i] = x[i];
     cg::this_grid().sync();
     const float v = scratch[n - 1 - i];
     cg::this_grid().sync();
     scratch[i] = v;
     cg::this_grid().sync();
-    y[i] = scratch[(i + 1) % n];
+    y[i] = scratch[(i + 1) % n] + own;
 }
 
 __global__ void halves(const __half *x, __half *y, bool *flags, int n) {

@@ -110,6 +110,7 @@ def _ours(symbol: str) -> bool:
 
 def _plain_name(symbol: str) -> str:
     """ "tile" of `_ZZ6kernelPfE4tile_0`."""
+    symbol = symbol[:500]
     for match in reversed(list(re.finditer(r"E(\d+)", symbol))):
         digits = match[1]
         for start in range(len(digits)):  # "E14tile": the length is what is left of the digits
@@ -120,7 +121,7 @@ def _plain_name(symbol: str) -> str:
     outer = re.match(r"_ZL?(\d+)(.*)", symbol)
     if outer and len(outer[2]) >= int(outer[1]):
         return outer[2][: int(outer[1])]
-    return symbol
+    return symbol[:80]
 
 
 def decode(

@@ -132,6 +132,8 @@ def compile_host(
     for name, value in options.defines:
         if not _DEFINE.fullmatch(name) or re.search(r"[\n\r]|\\\s*$", value):
             return failure("source", Diagnostic(f"the define {name!r} cannot be written as one line"))
+    if instrumented and not prepared.can_watch:
+        return failure("missing", Diagnostic(f"{version} cannot make an instrumented build"))
     needs_cuda = unsupported(device_text)
     if needs_cuda:
         return failure("unsupported", needs_cuda)
@@ -209,6 +211,7 @@ def compile_host(
 def _assemble(changed: Rewritten, file_name: str, options: CompileOptions, kernels: Sequence[str]) -> str:
     quoted = file_name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
     lines = [f"#define {kernel} wb_kernel_{kernel}" for kernel in kernels if kernel in _LIBRARY_NAMES]
+    lines += ["#undef __SANITIZE_THREAD__"]  # the instrumented build looks like the plain one
     lines += [f"#define {name} {value}" for name, value in options.defines]
     lines += [f'#line 1 "{quoted}"', changed.text]
     # A file that ends inside a comment or a conditional must not swallow the entries in silence: it fails to link.

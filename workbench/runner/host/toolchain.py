@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -74,13 +75,11 @@ class Toolchain:
                 "-fsanitize=thread",
                 *("-mllvm", "-tsan-distinguish-volatile=1"),
                 *("-mllvm", "-tsan-instrument-func-entry-exit=0"),
-                "-DWB_INSTRUMENTED",
             )
         return (
             "-fsanitize=thread",
             *("--param", "tsan-distinguish-volatile=1"),
             *("--param", "tsan-instrument-func-entry-exit=0"),
-            "-DWB_INSTRUMENTED",
         )
 
     @property
@@ -193,6 +192,11 @@ class Prepared:
         return (*self.toolchain.watching, *header)
 
     @property
+    def can_watch(self) -> bool:
+        """Whether this compiler makes instrumented builds."""
+        return (self.folder / WATCHED / "complete").exists()
+
+    @property
     def watching_runtime(self) -> Path:
         return self.folder / WATCHED / "runtime.o"
 
@@ -222,22 +226,13 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="host-") as name:
         scratch = Path(name)
+        _prepare_into(toolchain, scratch, (), ())
         watched = scratch / WATCHED
         watched.mkdir(mode=0o755)
-        runtime = ["-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"]
-        for folder_, flags, defines in (
-            (scratch, (), ()),
-            (watched, toolchain.watching, ("-DWB_INSTRUMENTED",)),
-        ):
-            if toolchain.family == "clang":  # its file names the headers that it was made from, by path
-                header, output = str(INCLUDE / PRELUDE), f"{PRELUDE}.pch"
-                more = ["-Xclang", "-fno-pch-timestamp"]
-            else:  # its file is found beside the header's name
-                shutil.copy(INCLUDE / PRELUDE, folder_ / PRELUDE)
-                header, output, more = PRELUDE, f"{PRELUDE}.gch", []
-            _compile(toolchain, folder_, [*flags, "-x", "c++-header", header, "-o", output, *more])
-            # The runtime's own speed matters more than how long it takes to compile.
-            _compile(toolchain, folder_, [*defines, *runtime])
+        # An old compiler may lack what this needs: then there is no instrumented build, and all else works.
+        with contextlib.suppress(JudgeError, subprocess.SubprocessError):
+            _prepare_into(toolchain, watched, toolchain.watching, ("-DWB_INSTRUMENTED",))
+            (watched / "complete").touch()
         (scratch / "complete").touch()
         scratch.chmod(0o755)
         try:
@@ -247,6 +242,19 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
             if not (target / "complete").exists():
                 raise
     return Prepared(toolchain, target)
+
+
+def _prepare_into(
+    toolchain: Toolchain, folder: Path, flags: tuple[str, ...], defines: tuple[str, ...]
+) -> None:
+    if toolchain.family == "clang":  # its file names the headers that it was made from, by path
+        header, output, more = str(INCLUDE / PRELUDE), f"{PRELUDE}.pch", ["-Xclang", "-fno-pch-timestamp"]
+    else:  # its file is found beside the header's name
+        shutil.copy(INCLUDE / PRELUDE, folder / PRELUDE)
+        header, output, more = PRELUDE, f"{PRELUDE}.gch", []
+    _compile(toolchain, folder, [*flags, "-x", "c++-header", header, "-o", output, *more])
+    # The runtime's own speed matters more than how long it takes to compile.
+    _compile(toolchain, folder, [*defines, "-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"])
 
 
 def _compile(toolchain: Toolchain, folder: Path, arguments: list[str]) -> None:

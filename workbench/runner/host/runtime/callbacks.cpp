@@ -183,7 +183,7 @@ static void outside(Access &a) { found(a.w, WB_OUTSIDE, a.at, a.address, a.bytes
 static void in_shared(Access &a, uintptr_t address, bool reads) {
     Worker *w = a.w;
     Shadow *sh = (Shadow *)w->block->shadow;
-    a.floor = sh->began;
+    a.floor = sh->began > state.floor ? sh->began : state.floor;  // grid.sync() orders shared memory too
     const uint64_t dynamic = address - (uintptr_t)w->dynamic_low;
     if (dynamic < w->launch->shared_bytes) {
         a.at = {1, 0, (int64_t)dynamic};
