@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from workbench.core.config import load_config
 from workbench.core.errors import UsageError
 from workbench.core.locate import LocatedTask, is_session, locate_session, locate_task, recent_sessions
 from workbench.engine import client
@@ -59,6 +60,7 @@ def command(
     located = locate_task(task) if task and session is None else None
     files = [_candidate(name) for name in candidates]
     _needs_terminal(task)
+    screen = load_config(task=located.path if located is not None else None).screen
     engines = Engines(new=new, target=target, arch=arch)
     if session is not None:
         opening: client.EngineStart | None = engines.reopen(str(session))
@@ -68,7 +70,14 @@ def command(
     # Only now: importing the toolkit takes 0.3 s, in which the engine starts.
     from workbench.ui.app import WorkbenchApp
 
-    app = WorkbenchApp(engines, task=located, opening=opening, candidates=files, theme=theme)
+    app = WorkbenchApp(
+        engines,
+        task=located,
+        opening=opening,
+        candidates=files,
+        theme=theme or screen.theme,
+        editor=screen.editor,
+    )
     app.run()
     if app.return_code:
         sys.exit(app.return_code)
