@@ -80,6 +80,10 @@ def test_a_round_says_how_many_fit() -> None:
     proposer = ShippedKernels(lambda info: fitting(info, limits=LaunchLimits()))
     found = proposer.propose(task("softmax"))
     assert found.summary == f"{len(found.proposals)} shipped kernels fit this signature."
+    summary = proposer.propose(task("relu")).summary
+    assert summary.startswith(
+        f"{STARTING_POINTS} shipped kernels of other tasks fit this signature, to start from"
+    )
     assert proposer.propose(task("softmax", dtype="int8")).summary == "No shipped kernel fits this signature."
 
 

@@ -50,6 +50,7 @@ def run(*arguments: str, folder: Path, terminal: bool = False) -> subprocess.Com
             "There is no task nowhere/rmsnorm.py. A task of that name is shipped: workbench rmsnorm.",
         ),
         (["rmsnrm"], "Did you mean rmsnorm?"),
+        (["verfy", "rmsnorm", "kernel.cu"], "Did you mean workbench verify?"),
         (["kernel.cu"], "kernel.cu is a candidate, not a task."),
         (["rmsnorm", "gone.cu"], "There is no candidate gone.cu."),
         (["rmsnorm", "."], ". is a folder."),

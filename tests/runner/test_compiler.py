@@ -193,6 +193,22 @@ def test_a_template_without_arguments_is_told_to_name_them(compiler: Compiler) -
     assert "template" in failure.diagnostics[0].message
 
 
+@pytest.mark.parametrize("linkage", ['extern "C" ', ""])
+def test_a_kernel_named_like_a_function_of_cuda_is_told_to_take_another_name(
+    compiler: Compiler, linkage: str
+) -> None:
+    text = f"\n{linkage}__global__ void norm(float* x) {{ x[0] = 1; }}\n"
+    first = bad(build(compiler, text, ("norm",))).diagnostics[0]
+    assert 'CUDA has a function "norm" of its own' in first.message and "norm_kernel" in first.message
+    assert first.line == 2
+
+
+def test_two_kernels_of_one_name_are_told_from_a_name_that_cuda_has(compiler: Compiler) -> None:
+    text = "__global__ void mine(float* x) {}\n__global__ void mine(int* x) {}\n"
+    first = bad(build(compiler, text, ("mine",))).diagnostics[0]
+    assert 'several functions "mine"' in first.message and first.line == 1
+
+
 def test_too_many_errors_are_cut_to_twenty(compiler: Compiler) -> None:
     text = "\n".join(f"__device__ void f{i}() {{ missing{i}; }}" for i in range(500)) + SCALE
     assert 1 <= len(bad(build(compiler, text)).diagnostics) <= 20

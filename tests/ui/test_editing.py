@@ -32,12 +32,14 @@ def test_a_session_that_is_gone_is_one_sentence(tmp_path) -> None:
         working_file(str(tmp_path / "gone"), "c0001", b"one")
 
 
-def test_visual_goes_before_editor_and_words_are_split(monkeypatch) -> None:
+def test_the_setting_goes_before_visual_and_visual_before_editor_and_words_are_split(monkeypatch) -> None:
     assert editor_command() is None
     monkeypatch.setenv("EDITOR", "true")
     assert editor_command() == ["true"]
     monkeypatch.setenv("VISUAL", "sh -c 'exit 0'")
     assert editor_command() == ["sh", "-c", "exit 0"]
+    assert editor_command("true --wait") == ["true", "--wait"]
+    assert editor_command("no-such-editor-anywhere") == ["sh", "-c", "exit 0"]
     monkeypatch.setenv("VISUAL", "no-such-editor-anywhere --wait")
     assert editor_command() == ["true"]
     monkeypatch.setenv("VISUAL", "broken 'quote")

@@ -113,6 +113,7 @@ async def test_a_new_task_revision_makes_verdicts_stale_and_the_hint_says_verify
         assert "STALE" in _text(bench, "#headline")
         assert bench.query_one("#hint").hint[0] == "v"
         assert "~ stale" in bench.query_one(Population).render_line(2).text
+        assert "stale" in bench.query_one("#header").render().plain
 
 
 async def test_a_broken_task_is_said_in_a_banner_and_the_last_good_source_stays(engine, until) -> None:

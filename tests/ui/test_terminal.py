@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,12 @@ class Tmux:
         self.size = (width, height)
         self.editor = ""
 
+    def set(self, *lines: str) -> None:
+        """Write the user's workbench.toml."""
+        file = self._folder / "config" / "workbench" / "workbench.toml"
+        file.parent.mkdir(parents=True)
+        file.write_text("\n".join(lines))
+
     def open(self, *arguments: str) -> None:
         """Run the workbench; what it leaves behind stays on the screen."""
         self._opened += 1  # a server that is just ending refuses the next command on its socket
@@ -42,16 +49,17 @@ class Tmux:
             else f"{sys.executable} -c 'from workbench.cli import main; main()'"
         )
         editor = f"VISUAL={self.editor} " if self.editor else ""
-        command = f"cd {ROOT} && {editor}WORKBENCH_SESSIONS={self.sessions} {run} {' '.join(arguments)}; echo left=$?; cat"
+        settings = f"XDG_CONFIG_HOME={self._folder / 'config'} COLORTERM=truecolor "
+        command = f"cd {ROOT} && {settings}{editor}WORKBENCH_SESSIONS={self.sessions} {run} {' '.join(arguments)}; echo left=$?; cat"
         self._tmux("new-session", "-d", "-x", str(self.size[0]), "-y", str(self.size[1]), command)
 
     def press(self, *keys: str) -> None:
         """Type keys, as tmux names them."""
         self._tmux("send-keys", *keys)
 
-    def screen(self) -> str:
-        """What the terminal shows."""
-        return self._tmux("capture-pane", "-p")
+    def screen(self, *options: str) -> str:
+        """What the terminal shows; with "-e" in its colours."""
+        return self._tmux("capture-pane", "-p", *options)
 
     def until(self, *words: str) -> str:
         """The screen, once all `words` stand on it."""
@@ -95,9 +103,9 @@ def _events(terminal: Tmux) -> list[dict[str, object]]:
 
 
 def _rows(screen: str) -> list[str]:
-    """Id, name, state and mark of the population, as drawn."""
-    lines = screen[screen.index("4 Population") :].splitlines()
-    return [" ".join(line.strip("│▌ ").split()[:5]) for line in lines if " c0" in line]
+    """State, mark, id and name of the population, as drawn; a toast over it and the hint name candidates too."""
+    rows = re.findall(r"^│[▌ ](✓ .*?c\d{4} +\S+)", screen[screen.index("4 Population") :], re.MULTILINE)
+    return [" ".join(row.split()) for row in rows]
 
 
 def test_the_readmes_first_line_from_open_to_an_accepted_kernel_on_disk_and_back(terminal: Tmux) -> None:
@@ -118,19 +126,28 @@ def test_the_readmes_first_line_from_open_to_an_accepted_kernel_on_disk_and_back
 
     terminal.open("tasks/rmsnorm.py")
     again = terminal.until("★ accepted", "✓ 3 passed", "judge ready")
+    assert len(_rows(accepted)) == 3
     assert _rows(again) == _rows(accepted)
     assert len(list(terminal.sessions.glob("rmsnorm-*"))) == 1
     terminal.press("q")
     terminal.until("left=0")
 
 
-def test_an_edited_copy_is_judged_as_a_child_and_its_later_saves_too(terminal: Tmux, tmp_path: Path) -> None:
+def test_a_copy_edited_with_the_editor_of_the_settings_is_judged_as_a_child_and_its_later_saves_too(
+    terminal: Tmux, tmp_path: Path
+) -> None:
     editor = tmp_path / "editor"
     editor.write_text("#!/bin/sh\nprintf '// mine\\n' >> \"$1\"\n")
     editor.chmod(0o755)
-    terminal.editor = str(editor)
+    terminal.editor = "false"  # the setting goes before it
+    terminal.set(
+        "[screen]",
+        f'editor = "{editor}"',
+        'theme = "nord"',
+    )
     terminal.open("tasks/rmsnorm.py")
     terminal.until("✓ PASS", "✓ 3 passed")
+    assert "48;2;46;52;64" in terminal.screen("-e")  # nord's background, #2e3440
     terminal.press("e")
     terminal.until(", edited", "c0004")
     (work,) = terminal.sessions.glob("*/work/*.cu")

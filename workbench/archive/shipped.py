@@ -38,6 +38,8 @@ class ShippedKernel(msgspec.Struct, frozen=True):
     """The shipped task that it was written for."""
     source: bytes
     note: str
+    named_alike: bool = True
+    """The task at hand has the name of the one that it was written for; False: only the signature in common."""
 
 
 def shipped_kernels(folder: Path = FOLDER) -> list[ShippedKernel]:
@@ -78,7 +80,8 @@ def fitting(task: TaskInfo, *, limits: LaunchLimits, folder: Path = FOLDER) -> l
             return [kernel for kernel in launchable if kernel in namesakes]
         found: list[ShippedKernel] = []
         for kernel in launchable:
-            found.append(msgspec.structs.replace(kernel, note=f"{kernel.note}, which has the same signature"))
+            note = f"{kernel.note}, which has the same signature"
+            found.append(msgspec.structs.replace(kernel, note=note, named_alike=False))
             if len(found) == STARTING_POINTS:
                 break
         return found

@@ -5,12 +5,14 @@ The engine is started before the screen's toolkit is imported, so that both come
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from pathlib import Path
 
 import click
 
+from workbench.core.config import load_config
 from workbench.core.errors import UsageError
 from workbench.core.locate import LocatedTask, is_session, locate_session, locate_task, recent_sessions
 from workbench.engine import client
@@ -56,9 +58,12 @@ def command(
     again whenever they are saved. TASK may also be a session: its folder, or the beginning of its name.
     """
     session = _session(task)
+    if task and session is None:
+        _no_command(task)
     located = locate_task(task) if task and session is None else None
     files = [_candidate(name) for name in candidates]
     _needs_terminal(task)
+    screen = load_config(task=located.path if located is not None else None).screen
     engines = Engines(new=new, target=target, arch=arch)
     if session is not None:
         opening: client.EngineStart | None = engines.reopen(str(session))
@@ -68,7 +73,14 @@ def command(
     # Only now: importing the toolkit takes 0.3 s, in which the engine starts.
     from workbench.ui.app import WorkbenchApp
 
-    app = WorkbenchApp(engines, task=located, opening=opening, candidates=files, theme=theme)
+    app = WorkbenchApp(
+        engines,
+        task=located,
+        opening=opening,
+        candidates=files,
+        theme=theme or screen.theme,
+        editor=screen.editor,
+    )
     app.run()
     if app.return_code:
         sys.exit(app.return_code)
@@ -88,6 +100,15 @@ def _session(text: str | None) -> Path | None:
         if any(session.name.startswith(text) for session in recent_sessions()):
             return locate_session(text)  # or its sentence on which of them fit
     return None
+
+
+def _no_command(task: str) -> None:
+    """Say which command was meant by a word that is nearly one and no task."""
+    from workbench.cli import COMMANDS
+
+    meant = difflib.get_close_matches(task, COMMANDS, n=1, cutoff=0.75)
+    if meant and not Path(task).exists():
+        raise UsageError(f"There is no command and no task {task}.", do=f"Did you mean workbench {meant[0]}?")
 
 
 def _candidate(name: str) -> str:

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
 from workbench import __version__
+from workbench.cli.candidates import CandidateFile, accepted_in, read_candidate
+from workbench.cli.debug import debug
+from workbench.cli.junit import JUnitFile
+from workbench.cli.reproduce import compare, recorded
+from workbench.cli.requirements import MISSED, Answered, Requirement, answer, missed, understand
 from workbench.cli.verify_table import Table, plain, width
-from workbench.core.errors import JudgeError, UsageError
-from workbench.core.locate import EVENT_LOG, LocatedTask, locate_session, locate_task
+from workbench.core.errors import JudgeError, UsageError, WorkbenchError
+from workbench.core.locate import LocatedTask, locate_task
 from workbench.core.messages import GateTicked
 from workbench.core.plan import LIMITS
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Target, Verdict, VerdictCandidate, VerdictTask, encode_verdict
-from workbench.dialect.source import from_answer, join
-from workbench.judge.client import LOAD_LIMIT_S, MAX_SOURCE_BYTES, JudgeClient
+from workbench.judge.client import LOAD_LIMIT_S, JudgeClient
 
 _ARCH = re.compile(r"sm_\d{2,3}[af]?")
-_PLAN = b"/*@plan"
-
-
-class CandidateFile(msgspec.Struct, frozen=True):
-    """A file named on the command line, read and joined, whatever is in it."""
-
-    path: str
-    source: bytes
 
 
 class Show:
@@ -46,16 +43,25 @@ class Show:
         if not self._json:
             self._print(self._table.head(info, target, arch))
 
-    def verdict(self, verdict: Verdict) -> None:
+    def verdict(self, verdict: Verdict, answers: Sequence[Answered] = ()) -> None:
+        """One verdict; in JSON, `requirements` stands beside the fields of schema 1 where some were asked for."""
         self.progress("")
-        if self._json:
-            self._print(encode_verdict(verdict).decode())
-        else:
-            self._print(self._table.row(verdict))
-
-    def end(self, verdicts: Sequence[Verdict]) -> None:
         if not self._json:
-            self._print(self._table.foot(verdicts))
+            self._print(self._table.row(verdict, missed(answers)))
+        elif answers:
+            asked = {"requirements": msgspec.to_builtins(answers)}
+            self._print(json.dumps({**json.loads(encode_verdict(verdict)), **asked}, ensure_ascii=False))
+        else:
+            self._print(encode_verdict(verdict).decode())
+
+    def end(self, verdicts: Sequence[Verdict], missing: int = 0) -> None:
+        if not self._json:
+            self._print(self._table.foot(verdicts, missing))
+
+    def compared(self, lines: Sequence[str]) -> None:
+        """How a reproduction compares; beside JSON it goes to stderr."""
+        for line in lines:
+            click.echo(plain(line), err=self._json)
 
     def progress(self, text: str) -> None:
         """One line on a terminal's stderr that the next one replaces."""
@@ -72,7 +78,7 @@ class Show:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: workbench verify rmsnorm my_rmsnorm.cu --json",
 )
-@click.argument("task")
+@click.argument("task", required=False)
 @click.argument("candidates", nargs=-1, metavar="CANDIDATE.cu...")
 @click.option(
     "--target",
@@ -98,8 +104,34 @@ class Show:
 )
 @click.option("--no-timing", is_flag=True, help="Leave the timing gates out.")
 @click.option("--json", "as_json", is_flag=True, help="One verdict a line, as JSON.")
+@click.option(
+    "--require",
+    "required",
+    multiple=True,
+    metavar="WHAT",
+    help="What a right candidate must also be, for example faster:compile, own-kernels, memory:64MiB; repeatable.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the verdicts as JUnit XML too.",
+)
+@click.option(
+    "--reproduce",
+    "verdict_file",
+    type=click.Path(path_type=Path),
+    metavar="VERDICT.json",
+    help="Judge again with a verdict's own draws, and compare.",
+)
+@click.option(
+    "--debug",
+    "debugging",
+    is_flag=True,
+    help="One run with printf and assert allowed, and the elements that differ; no verdict.",
+)
 def command(
-    task: str,
+    task: str | None,
     candidates: tuple[str, ...],
     target: Target,
     arch: str | None,
@@ -107,6 +139,10 @@ def command(
     load_s: float,
     no_timing: bool,
     as_json: bool,
+    required: tuple[str, ...],
+    junit: Path | None,
+    verdict_file: Path | None,
+    debugging: bool,
 ) -> None:
     """A verdict for each CANDIDATE.cu, in one warm judge.
 
@@ -115,13 +151,27 @@ def command(
     block, a .cu file beside its .plan.py, or a model's answer in a .md file.
 
     Exits with 0 when all pass, 1 when some fail, 2 for a wrong command line or an unreadable file, 3 when something
-    could not be judged.
+    could not be judged, 4 when all are right and a requirement is missed.
+
+    --reproduce takes the file that --json printed, or a session's verdicts/ID.json (then neither TASK nor CANDIDATE
+    need be named). It exits with 0 when outcome and failed gate are the same, 1 when they are not, 2 when the candidate
+    is another one, 3 when the task or the versions are others and the verdict with them.
+
+    --debug exits with 0 when every candidate ran to its end, whatever it computed.
     """
+    _refuse_mixtures(debugging, verdict_file is not None, as_json, junit is not None, bool(required))
+    requirements = [understand(text) for text in required]
     if arch is not None and not (_ARCH.fullmatch(arch) and arch.rstrip("af") in LIMITS):
         raise UsageError(
             f"{arch} is not an architecture known here.", do=f"Known: {', '.join(LIMITS)}, also with an a."
         )
-    if candidates:
+    again = recorded(verdict_file, task, candidates) if verdict_file is not None else None
+    if again is not None:
+        located, files, target = again.task, [again.file], again.verdict.target
+        arch, timeout_s = arch or again.arch, timeout_s or again.launch_limit_s
+    elif task is None:
+        raise UsageError("No task is named.", do="Give a task, then its candidates; see --help.")
+    elif candidates:
         located = locate_task(task)
         files = [read_candidate(Path(path)) for path in candidates]
     else:
@@ -130,9 +180,16 @@ def command(
         raise JudgeError(
             "The cuda target is not available here.", do="Use --target host, which needs no GPU."
         )
+    report = JUnitFile(junit) if junit is not None else None
     show = Show(json=as_json)
     try:
-        verdicts = asyncio.run(
+        if debugging:
+            sys.exit(
+                asyncio.run(
+                    debug(located, files, target=target, arch=arch, timeout_s=timeout_s, load_s=load_s)
+                )
+            )
+        verdicts, answers = asyncio.run(
             _verify(
                 located,
                 files,
@@ -142,81 +199,53 @@ def command(
                 load_s=load_s,
                 timing=not no_timing,
                 show=show,
+                requirements=requirements,
+                seeds=again.seeds if again is not None else (),
+                accept=again.same_task if again is not None else None,
             )
         )
+        if again is not None:
+            found = compare(again.verdict, verdicts[0])
+            show.compared(
+                ["", found.headline, *(f"  same     {text}" for text in found.same)]
+                + [f"  differs  {text}" for text in found.differs]
+            )
+            sys.exit(found.exit_code)
+    except WorkbenchError as error:
+        if report is not None:
+            report.write_unjudged(located.name, [file.path for file in files], str(error))
+        raise
     except BrokenPipeError:
         # `verify ... | head`: whoever read us has enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
     finally:
         show.progress("")
-    sys.exit(exit_code(verdicts))
+    if report is not None:
+        report.write(located.name, verdicts, answers)
+    sys.exit(exit_code(verdicts, any(missed(said) for said in answers.values())))
 
 
-def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """3 where something could not be judged, else 1 where something failed, else 0."""
+def exit_code(verdicts: Sequence[Verdict], missing: bool = False) -> int:
+    """3 where something could not be judged, else 1 where something failed, else 4 where a requirement is missed."""
     outcomes = {verdict.outcome for verdict in verdicts}
-    return 3 if "error" in outcomes else 1 if "fail" in outcomes else 0
+    return 3 if "error" in outcomes else 1 if "fail" in outcomes else MISSED if missing else 0
 
 
-def accepted_in(session: str) -> tuple[LocatedTask, list[CandidateFile]]:
-    """The task of a session and its accepted candidates.
-
-    Raises:
-        UsageError: `session` names none, or nothing in it was accepted.
-        SessionError: its log cannot be read.
-    """
-    from workbench.core.session import fold
-    from workbench.engine.store import read_log
-
-    try:
-        folder = locate_session(session)
-    except UsageError:
-        locate_task(session)  # a better sentence where it is no task either
-        raise UsageError("No candidate is named.", do="Give at least one .cu file after the task.") from None
-    state = fold(read_log(folder / EVENT_LOG).events)
-    accepted = [view for view in state.candidates.values() if view.mark == "accepted"]
-    if state.started is None or not accepted:
-        raise UsageError(f"Nothing is accepted in {session}.", do="Accept a candidate on the screen first.")
-    files = [read_candidate(folder / "candidates" / f"{view.id}.cu") for view in accepted]
-    return locate_task(state.started.task_path), files
-
-
-def read_candidate(path: Path) -> CandidateFile:
-    """The bytes of a candidate: a .cu file, one joined with the .plan.py beside it, or a model's answer (.md).
-
-    Raises:
-        UsageError: it is missing, no file, unreadable, or too large to be a candidate.
-    """
-    source = _read(path)
-    if path.suffix == ".md":
-        answer = from_answer(source.decode(errors="replace"))
-        return CandidateFile(str(path), answer.encode() if answer is not None else source)
-    plan = path.with_suffix(".plan.py")
-    if path.suffix == ".cu" and _PLAN not in source and plan.is_file():
-        try:
-            joined = join(source.decode(), _read(plan).decode())
-        except UnicodeDecodeError:
-            return CandidateFile(str(path), source)
-        return CandidateFile(str(path), joined.encode())
-    return CandidateFile(str(path), source)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "not a file"
-            raise UsageError(f"{path} is {kind}.", do="Name a .cu file.")
-        with path.open("rb") as file:
-            source = file.read(MAX_SOURCE_BYTES + 1)
-    except FileNotFoundError:
-        raise UsageError(f"There is no file {path}.", do="Check the path.") from None
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{path} cannot be read: {why}.", do="Check its name and permissions.") from None
-    if len(source) > MAX_SOURCE_BYTES:
-        raise UsageError(f"{path} is over {MAX_SOURCE_BYTES >> 20} MiB.", do="A candidate is at most 4 MiB.")
-    return source
+def _refuse_mixtures(debugging: bool, again: bool, as_json: bool, junit: bool, required: bool) -> None:
+    """Raises UsageError where two options ask for different things."""
+    for chosen, name in ((debugging, "--debug"), (again, "--reproduce")):
+        others = {
+            "--debug": debugging,
+            "--reproduce": again,
+            "--json": as_json and debugging,
+            "--junit": junit,
+            "--require": required,
+        }
+        clash = next((other for other, given in others.items() if given and other != name), None)
+        if chosen and clash is not None:
+            why = "makes no verdict" if name == "--debug" else "only compares a verdict"
+            raise UsageError(f"{name} {why}, so {clash} has no meaning beside it.", do=f"Leave {clash} out.")
 
 
 async def _verify(
@@ -229,8 +258,19 @@ async def _verify(
     load_s: float,
     timing: bool,
     show: Show,
-) -> list[Verdict]:
-    """Judge every file; a judge that dies costs one candidate its verdict, not the others."""
+    requirements: Sequence[Requirement] = (),
+    seeds: Sequence[int] = (),
+    accept: Callable[[TaskInfo], None] | None = None,
+) -> tuple[list[Verdict], Mapping[int, list[Answered]]]:
+    """Judge every file; a judge that dies costs one candidate its verdict, not the others.
+
+    Args:
+        seeds: an earlier verdict's, for the same draws.
+        accept: raises where the task, as loaded, is not to be judged against.
+
+    Returns:
+        The verdicts, and what those that pass say to the requirements, by the verdict's place.
+    """
 
     async def fresh() -> tuple[JudgeClient, TaskInfo]:
         client = JudgeClient(on_progress=show.progress)
@@ -239,6 +279,8 @@ async def _verify(
             info = await client.load_task(
                 task.path, target=target, arch=arch, timeout_s=timeout_s, limit_s=load_s
             )
+            if accept is not None:
+                accept(info)
             return client, info
         except BaseException:
             await client.close()
@@ -247,6 +289,7 @@ async def _verify(
     client, info = await fresh()
     show.task(info, target, arch)
     verdicts: list[Verdict] = []
+    answers: dict[int, list[Answered]] = {}
     try:
         for number, file in enumerate(files, 1):
             if not client.alive:
@@ -258,6 +301,7 @@ async def _verify(
                     file.source,
                     path=file.path,
                     timing=timing,
+                    seeds=seeds,
                     on_tick=_ticker(show, f"{number} of {len(files)}: {Path(file.path).name}"),
                 )
             except JudgeError as error:
@@ -265,12 +309,14 @@ async def _verify(
             else:
                 assert judged.verdict is not None  # nobody cancels here
                 verdict = judged.verdict
+            if verdict.outcome == "pass" and requirements:
+                answers[len(verdicts)] = [answer(r, verdict) for r in requirements]
+            show.verdict(verdict, answers.get(len(verdicts), ()))
             verdicts.append(verdict)
-            show.verdict(verdict)
     finally:
         await client.close()
-    show.end(verdicts)
-    return verdicts
+    show.end(verdicts, sum(bool(missed(said)) for said in answers.values()))
+    return verdicts, answers
 
 
 def _ticker(show: Show, what: str) -> Callable[[GateTicked], None]:

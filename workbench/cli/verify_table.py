@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from workbench.cli.requirements import Answered
 from workbench.core.explain import explain_verdict
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Gate, Verdict
@@ -49,8 +50,8 @@ class Table:
         lines += ["", f"{'':5}  {'candidate':<{_NAME}} {'regs':>5} {'shared':>8} {'warps':>6} {'time':>7}"]
         return "\n".join(lines)
 
-    def row(self, verdict: Verdict) -> str:
-        """One candidate: the verdict's word, its resources, and under them the reason."""
+    def row(self, verdict: Verdict, missed: Sequence[Answered] = ()) -> str:
+        """One candidate: the verdict's word, its resources, and under them the reason and what it misses."""
         word = f"{verdict.outcome.upper():5}"
         name = plain(Path(verdict.candidate.path).name or verdict.candidate.id)
         if len(name) > _NAME:
@@ -58,9 +59,11 @@ class Table:
         word = click.style(word, fg=_COLOURS[verdict.outcome], bold=True) if self._colour else word
         lines = [f"{word}  {name:<{_NAME}} {_resources(verdict)} {verdict.seconds.total:>5.2f} s"]
         lines += self._reason(verdict)
+        for a in missed:
+            lines += _wrapped(f"misses {a.require}: {a.reason}", _INDENT, hanging=2)
         return "\n".join(lines)
 
-    def foot(self, verdicts: Sequence[Verdict]) -> str:
+    def foot(self, verdicts: Sequence[Verdict], missing: int = 0) -> str:
         """What no verdict of this run covers, and the count."""
         unchecked = dict.fromkeys(u for v in verdicts if v.outcome == "pass" for u in v.unchecked)
         lines: list[str] = []
@@ -72,6 +75,7 @@ class Table:
             "passed": sum(v.outcome == "pass" for v in verdicts),
             "failed": sum(v.outcome == "fail" for v in verdicts),
             "could not be judged": sum(v.outcome == "error" for v in verdicts),
+            "of those that passed missed a requirement": missing,
         }
         lines += ["", ", ".join(f"{n} {word}" for word, n in counts.items() if n)]
         return "\n".join(lines)

@@ -84,7 +84,7 @@ GATES: dict[str, Explanation] = {
         "Put __syncthreads() between writing and reading shared memory; let one thread own each output.",
     ),
     "shapes": Explanation(
-        "It is right at the size it was written for and wrong at another one that the task declares.",
+        "It is right at one size and wrong at another one that the task declares, or that was drawn between them.",
         "The task promises other sizes; a kernel for one size only must say so.",
         "Pass sizes as arguments instead of constants, guard the rest, or state the limit with require(...).",
     ),

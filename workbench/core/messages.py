@@ -12,7 +12,7 @@ import msgspec
 
 from workbench.core.candidate import CandidateId, Mark
 from workbench.core.events import Event
-from workbench.core.plan import Knob
+from workbench.core.plan import Diagnostic, Knob
 from workbench.core.session import SessionState
 from workbench.core.task import FunctionalForm, TaskInfo
 from workbench.core.verdict import Gate, Target, Verdict
@@ -41,6 +41,17 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
     path: str = ""
     """How diagnostics name it."""
     timing: bool = True
+    seeds: tuple[int, ...] = ()
+    """An earlier verdict's, of which the first draws all others again; () draws from the operating system. The verdict
+    is then marked as a reproduction."""
+
+
+class DebugCandidate(msgspec.Struct, frozen=True, kw_only=True, tag="debug_candidate"):
+    """Run a candidate once with printf and assert allowed; answered by one `Debugged`, and never by a verdict."""
+
+    candidate: CandidateId
+    source: bytes
+    path: str = ""
 
 
 class CancelJudging(msgspec.Struct, frozen=True, kw_only=True, tag="cancel_judging"):
@@ -57,7 +68,7 @@ class StopJudge(msgspec.Struct, frozen=True, kw_only=True, tag="stop_judge"):
     """End the worker and everything it started."""
 
 
-ToJudge = LoadTask | Judge | CancelJudging | FindFunctionalForm | StopJudge
+ToJudge = LoadTask | Judge | DebugCandidate | CancelJudging | FindFunctionalForm | StopJudge
 
 # --- from the judge -------------------------------------------------------------------------------------------
 
@@ -102,11 +113,65 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
     knobs: tuple[Knob, ...] = ()
 
 
+class Printed(msgspec.Struct, frozen=True):
+    """One line that device code printed; hostile text."""
+
+    text: str
+    kernel: str = ""
+    """The function that printed it; "" where that is not known."""
+    block: tuple[int, int, int] | None = None
+    thread: tuple[int, int, int] | None = None
+    line: int = 0
+    """In the candidate's file."""
+
+
+class Differing(msgspec.Struct, frozen=True):
+    """One element that is not what it should be."""
+
+    output: str
+    index: tuple[int, ...]
+    expected: str
+    got: str
+
+
+class Debugged(msgspec.Struct, frozen=True, kw_only=True, tag="debugged"):
+    """What one run of a candidate showed. It proves nothing."""
+
+    candidate: CandidateId
+    ran: bool
+    """To its end; else `stopped` says why not."""
+    stopped: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    """Why it was not run, or the compiler's warnings."""
+    printed: tuple[Printed, ...] = ()
+    dropped_bytes: int = 0
+    """Printed beyond what is kept."""
+    differing: tuple[Differing, ...] = ()
+    """The first of them, in order."""
+    wrong: int = 0
+    """Elements that differ, in all."""
+    elements: int = 0
+    notes: tuple[str, ...] = ()
+    """Sentences: memory written outside the buffers, inputs changed, the task's own check."""
+    seed: int = 0
+    """Drew the inputs."""
+    size: str = ""
+
+
 class FunctionalFormReady(msgspec.Struct, frozen=True, kw_only=True, tag="functional_form_ready"):
     form: FunctionalForm
 
 
-FromJudge = JudgeStarted | JudgeProgress | TaskReady | TaskFailed | GateTicked | Judged | FunctionalFormReady
+FromJudge = (
+    JudgeStarted
+    | JudgeProgress
+    | TaskReady
+    | TaskFailed
+    | GateTicked
+    | Judged
+    | Debugged
+    | FunctionalFormReady
+)
 
 # --- client to engine -----------------------------------------------------------------------------------------
 

@@ -141,6 +141,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     seconds: Seconds = Seconds()
     own_kernel_share: float | None = None
     """Share of GPU time in the candidate's own kernels; null where it was not measured."""
+    reproduction: bool = False
+    """Made with given seeds, which the candidate's author may have known: shows an older verdict again, is no new one."""
 
     @property
     def first_line(self) -> str:
@@ -169,6 +171,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             claims.append(f"warns: {', '.join(warned)}")
         if self.unchecked:
             claims.append(f"{len(self.unchecked)} unchecked")
+        if self.reproduction:
+            claims.append("a reproduction")
         return claims
 
 

@@ -24,6 +24,10 @@ class Kernel(Protocol):
     def note(self) -> str:
         """Where it comes from."""
 
+    @property
+    def named_alike(self) -> bool:
+        """It was written for a task of this name; False: another task, of which only the signature is the same."""
+
 
 class ShippedKernels:
     """Proposes whatever `lookup` (`workbench.archive.shipped.fitting`) finds for the task."""
@@ -37,6 +41,9 @@ class ShippedKernels:
         proposals = tuple(Proposal(source=k.source, name=k.name, note=k.note) for k in found)
         if not proposals:
             summary = "No shipped kernel fits this signature."
+        elif not any(k.named_alike for k in found):
+            kernels = "kernel of another task fits" if len(found) == 1 else "kernels of other tasks fit"
+            summary = f"{len(found)} shipped {kernels} this signature, to start from; what they compute is another matter."
         else:
             fit = "kernel fits" if len(proposals) == 1 else "kernels fit"
             summary = f"{len(proposals)} shipped {fit} this signature."

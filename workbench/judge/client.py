@@ -21,6 +21,8 @@ from workbench.core.candidate import CandidateId
 from workbench.core.errors import JudgeError, TaskError
 from workbench.core.messages import (
     CancelJudging,
+    DebugCandidate,
+    Debugged,
     FindFunctionalForm,
     FromJudge,
     FunctionalFormReady,
@@ -83,6 +85,7 @@ class JudgeClient:
         self._started: asyncio.Future[JudgeStarted] | None = None
         self._loading: deque[asyncio.Future[TaskInfo]] = deque()
         self._forms: deque[asyncio.Future[FunctionalForm]] = deque()
+        self._debugging: deque[asyncio.Future[Debugged]] = deque()
         self._judging: dict[CandidateId, tuple[asyncio.Future[Judged], Tick | None]] = {}
         self._ended: str | None = None
         self._closing = False
@@ -186,9 +189,13 @@ class JudgeClient:
         *,
         path: str = "",
         timing: bool = True,
+        seeds: Sequence[int] = (),
         on_tick: Tick | None = None,
     ) -> Judged:
         """Judge one candidate; `on_tick` is called as gates begin and end.
+
+        Args:
+            seeds: an earlier verdict's, to make the same draws again; the verdict is then marked as a reproduction.
 
         Raises:
             JudgeError: the worker died; the candidate has no verdict.
@@ -202,10 +209,27 @@ class JudgeClient:
         future: asyncio.Future[Judged] = asyncio.get_running_loop().create_future()
         self._judging[candidate] = (future, on_tick)
         try:
-            await self._send(Judge(candidate=candidate, source=source, path=path, timing=timing))
-            return await future
+            await self._send(
+                Judge(candidate=candidate, source=source, path=path, timing=timing, seeds=tuple(seeds))
+            )
+            judged = await future
         finally:
             self._judging.pop(candidate, None)
+        if judged.verdict is not None and judged.verdict.reproduction != bool(seeds):
+            # A session asks without seeds: whatever judge it has, a reproduction is never kept as its verdict.
+            raise JudgeError("The judge's draws are not those that were asked for.", do="Verify again.")
+        return judged
+
+    async def debug(self, candidate: CandidateId, source: bytes, *, path: str = "") -> Debugged:
+        """Run a candidate once with printf and assert allowed; there is no verdict.
+
+        Raises:
+            JudgeError: the worker died.
+        """
+        future: asyncio.Future[Debugged] = asyncio.get_running_loop().create_future()
+        self._debugging.append(future)
+        await self._send(DebugCandidate(candidate=candidate, source=source, path=path))
+        return await future
 
     async def cancel(self, candidate: CandidateId) -> None:
         """Stop judging `candidate`, or never begin; its `judge` call then answers with `cancelled`."""
@@ -290,6 +314,8 @@ class JudgeClient:
                 _resolve(self._loading, TaskError(message.message, do=message.do))
             case FunctionalFormReady():
                 _resolve(self._forms, message.form)
+            case Debugged():
+                _resolve(self._debugging, message)
             case GateTicked():
                 _, on_tick = self._judging.get(message.candidate, (None, None))
                 if on_tick is not None:
@@ -309,7 +335,7 @@ class JudgeClient:
     def _fail_open(self, why: str) -> None:
         self._ended = self._ended or why
         started = [self._started] if self._started is not None else []
-        open_: list[asyncio.Future[Any]] = [*started, *self._loading, *self._forms]
+        open_: list[asyncio.Future[Any]] = [*started, *self._loading, *self._forms, *self._debugging]
         open_ += [future for future, _ in self._judging.values()]
         for future in open_:
             if not future.done():
@@ -317,6 +343,7 @@ class JudgeClient:
                 future.exception()  # retrieved here: nobody may be waiting any more, and that is no news
         self._loading.clear()
         self._forms.clear()
+        self._debugging.clear()
 
     def _kill_group(self) -> None:
         """End what is left of the worker's process group; its leader may be gone already."""

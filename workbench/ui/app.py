@@ -78,6 +78,7 @@ class WorkbenchApp(App[None]):
         opening: Opening | None = None,
         candidates: Sequence[str] = (),
         theme: str | None = None,
+        editor: str | None = None,
     ) -> None:
         """Show `task`, whose engine is `opening` already; without a task, a picker.
 
@@ -87,12 +88,14 @@ class WorkbenchApp(App[None]):
             opening: an engine that was started before this toolkit was imported.
             candidates: files to submit once attached.
             theme: "dark", "light" or the name of one of Textual's themes.
+            editor: the command that edits a copy; without it $VISUAL, $EDITOR, else the inline editor.
         """
         super().__init__()
         for ours in themes.THEMES.values():
             self.register_theme(ours)
         self.theme = _theme_name(theme, self.available_themes)
         self._opener, self._opening, self._candidates = opener, opening, tuple(candidates)
+        self._editor = editor
         self._located = task
         self._link: Link | None = None
         self._documents = Documents()
@@ -288,7 +291,7 @@ class WorkbenchApp(App[None]):
     async def _edit_copy(self, candidate: CandidateId, inline: bool) -> None:
         try:
             source = await self._documents.source(candidate)
-            command = None if inline else editor_command()
+            command = None if inline else editor_command(self._editor)
             if command is None:
                 self._edit_inline(candidate, source)
                 return

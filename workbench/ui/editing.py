@@ -15,11 +15,11 @@ from workbench.core.candidate import CandidateId
 from workbench.core.errors import SessionError
 
 
-def editor_command() -> list[str] | None:
-    """The words of $VISUAL or $EDITOR; None where neither names a program that is there."""
-    for name in ("VISUAL", "EDITOR"):
+def editor_command(setting: str | None = None) -> list[str] | None:
+    """The words of `setting` (screen.editor), $VISUAL or $EDITOR; None where none names a program that is there."""
+    for text in (setting, os.environ.get("VISUAL"), os.environ.get("EDITOR")):
         try:
-            command = shlex.split(os.environ.get(name, ""))
+            command = shlex.split(text or "")
         except ValueError:
             continue
         if command and shutil.which(command[0]):

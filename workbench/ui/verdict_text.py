@@ -139,10 +139,11 @@ def timings(found: Sequence[Timing]) -> list[Part]:
 
 
 def estimate(found: Mapping[str, object] | None) -> list[Part]:
-    """What the instrumented run counted: an estimate, never a speed."""
+    """What can be said of the cost without a GPU: an estimate, never a speed; what it rests on stands in `basis`."""
     if not found:
         return []
-    return [*heading("Estimate", "counted on the host; not a speed"), *evidence_lines(found)]
+    shown = {name: value for name, value in found.items() if name != "kind"}  # the heading says that
+    return [*heading("Estimate", "not a speed"), *evidence_lines(shown)]
 
 
 def unchecked(found: Sequence[str]) -> list[Part]:

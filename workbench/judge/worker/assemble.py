@@ -30,6 +30,7 @@ from workbench.profile.occupancy import occupancy
 if TYPE_CHECKING:
     from workbench.judge.worker.judging import Judging
 
+GIVEN_SEEDS = "fresh draws: this is a reproduction, whose seeds were given and may have been known"
 ALWAYS_UNCHECKED = ("speed: timing, floor and recheck need a GPU",)
 
 
@@ -46,22 +47,28 @@ def assemble(
     resources = resources_of(judging)
     plan = judging.plans.get(judging.size.name)
     isolation = judging.bench.isolation()
+    given = [GIVEN_SEEDS] if judging.request.seeds else []
     missing = [f"isolation of the {p}: {what}" for p, e in isolation.items() for what in e.missing]
     return Verdict(
         task=VerdictTask(info.name, info.fingerprint, judging.revision),
         candidate=_candidate(judging.request, dict(plan.values) if plan else {}),
         target="host",
-        device={**device(judging.arch), "isolation": {p: list(e.means) for p, e in isolation.items()}},
+        device={
+            **device(judging.arch),
+            "isolation": {p: list(e.means) for p, e in isolation.items()},
+            "launch_limit_s": judging.timeout_s,
+        },
         versions={**versions(), **judging.bench.versions()},
         outcome=outcome,
         failed_gate=failed,
         reason=reason if outcome != "pass" else "Every gate that this target has passed.",
         gates=gates,
-        unchecked=tuple(dict.fromkeys([*judging.unchecked, *missing, *ALWAYS_UNCHECKED])),
+        unchecked=tuple(dict.fromkeys([*judging.unchecked, *missing, *given, *ALWAYS_UNCHECKED])),
         resources=resources,
         estimate=estimate(plan, judging.size, resources) if plan is not None and resources.kernels else None,
         memory=memory_of(judging),
         seeds=tuple(judging.seeds),
+        reproduction=bool(given),
         seconds=Seconds(round(seconds, 4), {g.name: g.seconds for g in gates if g.status != "skipped"}),
     )
 
@@ -76,6 +83,7 @@ def without_task(request: Judge, reason: str) -> Verdict:
         versions=versions(),
         outcome="error",
         reason=reason,
+        reproduction=bool(request.seeds),
     )
 
 

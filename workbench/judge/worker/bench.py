@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench.core.errors import JudgeError, TaskError
-from workbench.core.messages import Judge, Judged, LoadTask
+from workbench.core.messages import DebugCandidate, Debugged, Judge, Judged, LoadTask
 from workbench.core.plan import LIMITS
 from workbench.core.task import FunctionalForm, TaskInfo
 from workbench.core.verdict import Gate
@@ -90,6 +90,20 @@ class Bench:
             cancelled=cancelled,
         )
         return judging.judge()
+
+    def debug(self, request: DebugCandidate) -> Debugged:
+        """One run with printf and assert allowed, whatever the candidate is."""
+        from workbench.judge.worker.debug import debug
+
+        if self._task is None or self._request is None or self._parts is None:
+            return Debugged(candidate=request.candidate, ran=False, stopped=NO_TASK)
+        return debug(
+            request,
+            self._task,
+            self._parts,
+            arch=self._request.arch or DEFAULT_ARCH,
+            timeout_s=self._request.timeout_s or HOST_TIMEOUT_S,
+        )
 
     def functional_form(self) -> FunctionalForm:
         """Stage 1 of the loaded task.

@@ -139,17 +139,10 @@ def mismatch(
     """
     if bar.allowed is None:
         return _integer_mismatch(bar, actual, selected_from)
-    got = _real(actual).double()
-    difference = (got - bar.target).abs_()
-    wrong = ~(difference <= bar.allowed)  # written so that NaN is wrong
-    if bar.counted is not None:
-        wrong &= bar.counted
-    if not bool(wrong.any()):
+    found = _wrong_floats(bar, actual, perturbed)
+    if found is None:
         return None
-    allowed = bar.allowed + _row_slack(bar, perturbed())
-    wrong &= ~(difference <= allowed)
-    if not bool(wrong.any()):
-        return None
+    wrong, got, difference, allowed = found
     excess = torch.where(wrong, torch.nan_to_num(difference / allowed.clamp_min(1e-300), nan=1e300), -1.0)
     at = int(excess.flatten().argmax())
     ratio = _constant_ratio(got, bar)
@@ -163,6 +156,38 @@ def mismatch(
         int(bar.counted.sum()) if bar.counted is not None else wrong.numel(),
         ratio,
     )
+
+
+def wrong_elements(
+    bar: Bar,
+    actual: Tensor,
+    *,
+    perturbed: Callable[[], Tensor | None] = lambda: None,
+    selected_from: Sequence[Tensor] = (),
+) -> Tensor | None:
+    """Which elements `mismatch` (see there for the arguments) finds wrong, a bool tensor of `bar.target`'s shape;
+    None: not one."""
+    if bar.allowed is None:
+        return _wrong_integers(bar, actual, selected_from)
+    found = _wrong_floats(bar, actual, perturbed)
+    return found[0] if found is not None else None
+
+
+def _wrong_floats(
+    bar: Bar, actual: Tensor, perturbed: Callable[[], Tensor | None]
+) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """Where it is wrong, what was got, how far it is off, and how far it may be."""
+    assert bar.allowed is not None
+    got = _real(actual).double()
+    difference = (got - bar.target).abs_()
+    wrong = ~(difference <= bar.allowed)  # written so that NaN is wrong
+    if bar.counted is not None:
+        wrong &= bar.counted
+    if not bool(wrong.any()):
+        return None
+    allowed = bar.allowed + _row_slack(bar, perturbed())
+    wrong &= ~(difference <= allowed)
+    return (wrong, got, difference, allowed) if bool(wrong.any()) else None
 
 
 def _bar(output: Output, eager: Tensor, exact: Tensor | None, tolerance: Tolerance) -> Bar:
@@ -200,16 +225,19 @@ def _row_slack(bar: Bar, perturbed: Tensor | None) -> Tensor:
     return CONDITION_SLACK * (moved.amax(-1, keepdim=True) if moved.dim() and moved.numel() else moved)
 
 
-def _integer_mismatch(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor]) -> Mismatch | None:
+def _wrong_integers(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor]) -> Tensor | None:
     wrong = actual != bar.target
     if bar.counted is not None:
         wrong &= bar.counted
-    if not bool(wrong.any()):
-        return None
-    if bar.output.index:
+    if bar.output.index and bool(wrong.any()):
         wrong &= ~_same_selection(actual, bar.target, selected_from)
-        if not bool(wrong.any()):
-            return None
+    return wrong if bool(wrong.any()) else None
+
+
+def _integer_mismatch(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor]) -> Mismatch | None:
+    wrong = _wrong_integers(bar, actual, selected_from)
+    if wrong is None:
+        return None
     at = int(wrong.flatten().to(torch.uint8).argmax())
     expected, got = bar.target.flatten()[at].item(), actual.flatten()[at].item()
     counted = int(bar.counted.sum()) if bar.counted is not None else wrong.numel()

@@ -23,6 +23,7 @@ from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
 from workbench.judge.worker.parts import Parts
 from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherSizes, Prepared, References
 from workbench.judge.worker.runs import Run, Stage
+from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.loader import LoadedTask
 from workbench.judge.worker.watching import Watched
 from workbench.profile.audit import AuditReport
@@ -110,9 +111,11 @@ class Judging:
 
     def start_references(self) -> None:
         """Begin to draw cases and compute references in the background; the candidate is frozen."""
+        drawn = Seeds(self.request.seeds)
+        self.seeds.append(drawn.root)
         names = ["random"] * RANDOM_DRAWS + [c for c in self.task.cases() if c != "random"]
-        self.references = References(self.bench.pool, self.task, self.size, names)
-        self.other_sizes = OtherSizes(self.bench.pool, self.task, RANDOM_SIZES)
+        self.references = References(self.bench.pool, self.task, self.size, names, drawn)
+        self.other_sizes = OtherSizes(self.bench.pool, self.task, RANDOM_SIZES, drawn)
 
     def built_for(self, plan: Plan) -> Built:
         """The binaries that `plan` launches."""
@@ -197,7 +200,7 @@ class Judging:
         except CannotJudge as error:
             outcome, reason = "error", str(error)
         finally:
-            self._close()
+            self.close()
         ordered = tuple(self.results[name] for name in GATES if name in self.results)
         verdict = assemble(self, outcome, failed, reason, ordered, time.perf_counter() - started)
         return Judged(candidate=self.request.candidate, verdict=verdict, knobs=self.knobs)
@@ -244,7 +247,9 @@ class Judging:
         self._tick(name, gate)
 
     def _look_for_cause(self) -> None:
-        """A wrong result is followed by the checks that could name its cause."""
+        """A wrong result is followed by the checks that could name its cause; where no run ended, there is none."""
+        if self.first is None:
+            return
         order = gates.in_order()
         for name in CAUSES:
             if name in self.results:
@@ -301,7 +306,8 @@ class Judging:
             built.runner.close()
             built.runner = None
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give back what this verdict held."""
         if self.references is not None:
             self.references.drop()
         if self.other_sizes is not None:

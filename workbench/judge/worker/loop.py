@@ -17,6 +17,7 @@ from workbench.core.candidate import CandidateId
 from workbench.core.errors import TaskError, WorkbenchError
 from workbench.core.messages import (
     CancelJudging,
+    DebugCandidate,
     FindFunctionalForm,
     FromJudge,
     FunctionalFormReady,
@@ -122,6 +123,8 @@ class Worker:
                 self._load(bench, message)
             case Judge():
                 self._judge(bench, message)
+            case DebugCandidate():
+                self._send(bench.debug(message))
             case FindFunctionalForm():
                 self._find_form(bench)
             case _:

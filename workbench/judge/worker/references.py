@@ -1,11 +1,10 @@
 """Cases and their reference values, computed ahead on one thread while the compiler works.
 
-Seeds come from the operating system when the candidate's bytes are fixed, and are recorded in its verdict.
+Seeds (`seeds.py`) are drawn when the candidate's bytes are fixed, and are recorded in its verdict.
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import torch
 from workbench.core.errors import TaskError
 from workbench.core.task import Output, SizeSpec
 from workbench.judge.worker.compare import Bar, Tolerance, bars
+from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.loader import Case, LoadedTask
 from workbench.judge.worker.task.reference import Expected
 
@@ -84,20 +84,21 @@ class Prepared:
         return [t for t in [*tensors, *outputs] if t.is_floating_point() and t.dim()]
 
 
-def fresh_seed() -> int:
-    """63 random bits from the operating system."""
-    return int.from_bytes(os.urandom(8), "little") >> 1
-
-
 class References:
     """The cases of one candidate at one size, in order; `get` waits for one."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, task: LoadedTask, size: SizeSpec, names: Sequence[str]
+        self,
+        pool: ThreadPoolExecutor,
+        task: LoadedTask,
+        size: SizeSpec,
+        names: Sequence[str],
+        seeds: Seeds | None = None,
     ) -> None:
         self.size = size
         self.names = list(names)
-        self.seeds = [fresh_seed() for _ in names]
+        drawn = seeds or Seeds()
+        self.seeds = [drawn.at("case", number, name) for number, name in enumerate(names)]
         self._futures: list[Future[Prepared]] = [
             pool.submit(prepare, task, size, seed, name)
             for seed, name in zip(self.seeds, self.names, strict=True)
@@ -119,8 +120,11 @@ class References:
 class OtherSizes:
     """One random draw at each further size: the declared ones that run here, then random ones."""
 
-    def __init__(self, pool: ThreadPoolExecutor, task: LoadedTask, count: int) -> None:
-        self.seed = fresh_seed()
+    def __init__(
+        self, pool: ThreadPoolExecutor, task: LoadedTask, count: int, seeds: Seeds | None = None
+    ) -> None:
+        self._drawn = seeds or Seeds()
+        self.seed = self._drawn.at("sizes")
         """Drew the random sizes."""
         self._pool = pool
         self._task = task
@@ -148,7 +152,10 @@ class OtherSizes:
         return declared + [size for size in drawn if _values(size) not in known]
 
     def _prepare(self) -> list[Prepared]:
-        return [prepare(self._task, size, fresh_seed(), "random") for size in self._sizes.result()]
+        return [
+            prepare(self._task, size, self._drawn.at("size", number), "random")
+            for number, size in enumerate(self._sizes.result())
+        ]
 
 
 def _values(size: SizeSpec) -> tuple[tuple[str, int], ...]:

@@ -67,6 +67,9 @@ def _from_edg(match: re.Match[str], lines: list[str], number: int, device: str) 
         return _about_a_name(text, block, device)
     if "execution space annotations" in text or "memory space annotations" in text:
         text = text.split(". Consider")[0].split(" is considered")[0] + " needs `__device__`."
+    linked = re.search(r'more than one instance of overloaded function "(\w+)" has "C" linkage', text)
+    if linked:
+        text = taken_name(linked[1], device)
     missing = re.search(r'cannot open source file "([^"]*)"', text)
     if missing:
         text = missing_header(missing[1])
@@ -116,15 +119,35 @@ def _about_a_name(text: str, block: Sequence[str], device: str) -> Diagnostic:
         return Diagnostic(
             f'The kernel "{asked}" is a template: name its arguments, as in "{asked}<float, 256>".'
         )
+    if "which instance of overloaded function" in text:
+        return Diagnostic(taken_name(asked, device), _line_of(asked, device))
     if "is undefined" in text:
         return Diagnostic(f'There is no kernel "{asked}" for the plan to launch: {text}.{have}')
     return Diagnostic(_bounded(f'The plan\'s kernel "{asked}" cannot be resolved: {text}.{have}'))
 
 
+def taken_name(name: str, device: str) -> str:
+    """What to do about a kernel whose name several functions have; most often CUDA's own math has one, as of `norm`."""
+    if kernel_definitions(device).count(name) > 1:
+        return f'The file has several functions "{name}": give each kernel a name of its own.'
+    return f'CUDA has a function "{name}" of its own: name the kernel otherwise, as in "{name}_kernel", here and in the plan.'
+
+
+def _line_of(kernel: str, device: str) -> int:
+    """The line in which a kernel's name first stands after `__global__`; 0 where a simple look does not find it."""
+    found = re.search(rf"__global__[^;{{}}]*?\b(?={re.escape(kernel)}\s*\()", device)
+    return device.count("\n", 0, found.end()) + 1 if found else 0
+
+
 def kernel_names(device: str) -> list[str]:
-    """Names of the `__global__` functions in a text, as far as a simple look finds them."""
+    """Names of the `__global__` functions in a text, each once, as far as a simple look finds them."""
+    return list(dict.fromkeys(kernel_definitions(device)))[:12]
+
+
+def kernel_definitions(device: str) -> list[str]:
+    """The same in the file's order, a name as often as it is declared."""
     pattern = r"__global__\s+(?:(?:__launch_bounds__|__cluster_dims__|__block_size__)\s*\([^)]*\)\s*|static\s+|inline\s+)*void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)"
-    return list(dict.fromkeys(re.findall(pattern, device)))[:12]
+    return re.findall(pattern, device)
 
 
 def missing_header(name: str) -> str:

@@ -70,6 +70,7 @@ class TaskHeader(Widget):
             ("✓", counts.get("passed", 0), "passed", "$text-success"),
             ("✗", counts.get("failed", 0), "failed", "$text-error"),
             ("!", counts.get("could not judge", 0), "not judged", "$text-warning"),
+            ("~", counts.get("stale", 0), "stale", "$text-warning 70%"),
             ("·", waiting, "queued", "$foreground 60%"),
             ("★", sum(c.mark == "accepted" for c in view.candidates.values()), "accepted", "$mark-accepted"),
         ):
