@@ -107,7 +107,7 @@ def test_a_scratch_accumulator_that_is_never_zeroed_is_an_unwritten_read(runner:
     )
     assert not findings(runner, "scratch_accumulator", 1, 64, args, fills=[args[1]])
     again = findings(runner, "scratch_accumulator", 1, 64, args, launches=2)
-    assert again and again[0].count == 64, "the second launch reads what the first one wrote"
+    assert again and again[0].count == 16, "the second launch reads what the first one wrote"
 
 
 def test_blocks_that_add_to_one_place_without_atomics_race(runner: HostRunner) -> None:

@@ -102,7 +102,7 @@ struct Access {
     Worker *w;
     const Shadow *sh;
     Where at;
-    uint64_t address;
+    uint64_t address, limit;  // limit: the buffer's size
     uint32_t bytes, how, pc, who, floor;
     bool reported;
 };
@@ -162,6 +162,9 @@ static inline void touch(Access &a, Cell *cells, uint8_t *written, uint64_t offs
             any = any || (written[g] & mask);
             if (a.how & kWrite) written[g] |= mask;
         }
+        // The tail of an array that is read as vectors: compilers split those, so whole 16 bytes must be unwritten.
+        if (!any && a.at.space == 0 && !(a.how & (kAtomic | kVolatile)))
+            for (uint64_t g = offset >> 4 << 2; g <= ((end - 1) >> 4 << 2 | 3) && g * 4 < a.limit; ++g) any = any || written[g];
         if (!any) found(a.w, WB_UNWRITTEN, a.at, a.address, a.bytes, a.how, a.pc);
     }
     if (!cells || !state.races) return;
@@ -217,12 +220,13 @@ static inline void access(uintptr_t address, uint32_t bytes, uint32_t how, bool 
     state.findings->accesses++;
     const Shadow *sh = (Shadow *)w->block->shadow;
     const uint32_t thread = (uint32_t)(w->current - w->block->fibers);
-    Access a = {w, sh, {}, address, bytes, how, place_of(pc), sh->id << 10 | thread, state.floor, false};
+    Access a = {w, sh, {}, address, 0, bytes, how, place_of(pc), sh->id << 10 | thread, state.floor, false};
     if (address - state.low < state.span) {
         const uint32_t number = state.pages[(address - state.low) / 4096];
         const Tracked &buffer = state.buffers[number];
         const uint64_t offset = address - buffer.start;
         a.at = {0, number, (int64_t)offset};
+        a.limit = buffer.nbytes;
         if (offset >= buffer.nbytes || offset + bytes > buffer.nbytes) outside(a);
         else if (buffer.writable) touch(a, buffer.cells, buffer.written, offset, reads);
     } else {
