@@ -127,6 +127,23 @@ async def test_a_broken_task_is_said_in_a_banner_and_the_last_good_source_stays(
         await until(pilot, lambda: not bench.query_one("#banner").display)
 
 
+async def test_a_full_disk_that_keeps_a_verdict_waiting_is_said_in_a_banner_until_there_is_room(
+    engine, until
+) -> None:
+    async with app_on(engine).run_test(size=(160, 45)) as pilot:
+        bench = pilot.app.screen
+        await until(pilot, lambda: bench.chosen is not None)
+        engine.tell(EngineProgress(judge="ready", judging="c0001", activity="judging c0001"))
+        await until(pilot, lambda: "judging c0001" in bench.query_one("#header").render().plain)
+        assert not bench.query_one("#banner").display
+        engine.tell(EngineProgress(judge="ready", judging="c0001", activity="The folder is on a full disk."))
+        await until(pilot, lambda: bench.query_one("#banner").display)
+        assert "full disk" in _text(bench, "#banner")
+        assert "c0001 waits to be kept" in bench.query_one("#header").render().plain
+        engine.tell(EngineProgress(judge="ready"))
+        await until(pilot, lambda: not bench.query_one("#banner").display)
+
+
 async def test_the_functional_form_says_that_it_comes_and_then_is_there(engine, until) -> None:
     async with app_on(engine).run_test(size=(160, 45)) as pilot:
         bench = pilot.app.screen
