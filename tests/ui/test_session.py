@@ -260,6 +260,8 @@ async def test_without_a_task_a_picker_lists_sessions_and_shipped_tasks_and_open
         options = app.screen.query_one("#picker")
         text = "\n".join(str(options.get_option_at_index(i).prompt) for i in range(options.option_count))
         assert "softmax-2026-01-01-1" in text and "My own task" in text and "rmsnorm" in text
+        rows = [options.render_line(y).text for y in range(options.size.height)]
+        assert all(row.startswith("  ") for row in rows if "session" not in row and "asks" not in row)
         await pilot.press("n", "enter")
         await until(pilot, lambda: isinstance(app.screen, BenchScreen))
         await until(pilot, lambda: app.screen.view.link == "live")
