@@ -14,11 +14,14 @@ from pathlib import Path
 
 from workbench.core.errors import JudgeError
 from workbench.runner.compiler.headers import OWN, find_headers
+from workbench.runner.host.conditions import MACROS, Preprocessor, list_macros
 
 HERE = Path(__file__).parent
 INCLUDE = HERE / "include"
 RUNTIME = HERE / "runtime"
 PRELUDE = "workbench_host.h"
+LAYOUT = "2"
+"""Raised whenever the prepared folder holds other files, or builds must not be taken from before."""
 _TIMEOUT_S = 120
 
 
@@ -68,7 +71,7 @@ class Toolchain:
     def key(self) -> str:
         """Changes with everything that the prepared files depend on."""
         digest = hashlib.sha256()
-        for part in (self.compiler, self.version, *self.flags, platform.machine(), *_stamps(self)):
+        for part in (self.compiler, self.version, *self.flags, platform.machine(), *_stamps(self), LAYOUT):
             digest.update(part.encode() + b"\0")
         for folder in (INCLUDE, RUNTIME):
             for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -159,6 +162,14 @@ class Prepared:
     def runtime(self) -> Path:
         return self.folder / "runtime.o"
 
+    def preprocessor(self, folder: Path) -> Preprocessor:
+        """What tells which macros a candidate asks for; its files go to `folder`."""
+        known = frozenset((self.folder / MACROS).read_text().split())
+        command = (self.toolchain.compiler, *self.toolchain.machine)
+        return Preprocessor(
+            known, command if self.toolchain.family == "gcc" else None, folder, compiler_environment(folder)
+        )
+
 
 def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
     """Compile the prelude and the runtime into a subfolder of `folder`, once (1.5 s; nothing where it is there).
@@ -189,6 +200,7 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
         _compile(toolchain, scratch, ["-x", "c++-header", header, "-o", output, *more])
         # The runtime's own speed matters more than how long it takes to compile.
         _compile(toolchain, scratch, ["-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"])
+        (scratch / MACROS).write_text(_macros(toolchain, scratch))
         (scratch / "complete").touch()
         scratch.chmod(0o755)
         try:
@@ -198,6 +210,14 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
             if not (target / "complete").exists():
                 raise
     return Prepared(toolchain, target)
+
+
+def _macros(toolchain: Toolchain, folder: Path) -> str:
+    command = [toolchain.compiler, *toolchain.flags, "-x", "c++", str(INCLUDE / PRELUDE)]
+    try:
+        return list_macros(command, folder, compiler_environment(folder))
+    except subprocess.SubprocessError as error:
+        raise JudgeError(f"{toolchain.version} cannot list its macros: {error}.") from None
 
 
 def _compile(toolchain: Toolchain, folder: Path, arguments: list[str]) -> None:
