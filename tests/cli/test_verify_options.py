@@ -282,6 +282,8 @@ def test_other_versions_are_named_and_excuse_another_outcome() -> None:
     found = compare(old, newer)
     assert not found.reproduced and found.exit_code == 3
     assert any("workbench 1, now 2" in text for text in found.differs)
+    elsewhere = compare(old, made(seeds=(1, 3)))
+    assert not elsewhere.reproduced and elsewhere.exit_code == 3
 
 
 def test_a_sessions_verdict_needs_neither_task_nor_candidate(lines: Path, tmp_path: Path) -> None:
