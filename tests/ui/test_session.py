@@ -220,6 +220,27 @@ async def test_ten_thousand_candidates_stay_usable(until) -> None:
         assert bench.chosen.id == "c09999"
 
 
+@pytest.mark.parametrize("size", [(160, 45), (80, 24)])
+async def test_the_cursor_stays_in_sight_when_its_candidate_sinks_to_the_end(until, size) -> None:
+    engine = ScriptedEngine(started())
+    for n in range(60):
+        engine._log(engine.add(f"c{n:04}", provenance="tune"))
+    async with app_on(engine).run_test(size=size) as pilot:
+        bench = pilot.app.screen
+        population = bench.query_one(Population)
+        await until(pilot, lambda: len(population.shown) == 60 and bench.chosen is not None)
+        await pilot.press("n", "p")
+        chosen = bench.chosen.id
+        engine.say(ev.CandidateCancelled(candidate=chosen))
+        await until(pilot, lambda: population.shown[-1] == chosen)
+
+        def drawn() -> str:
+            return "\n".join(population.render_line(y).text for y in range(population.size.height))
+
+        await until(pilot, lambda: chosen in drawn())
+        assert bench.query_one("#hint").hint == ("v", f"has {chosen} judged after all")
+
+
 async def test_reopening_shows_the_same_population(engine, until) -> None:
     async def lines() -> list[str]:
         async with app_on(engine).run_test(size=(160, 45)) as pilot:
