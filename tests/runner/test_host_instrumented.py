@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_kernels.harness import KERNELS, HostRunners, built, empty, given, run, zeros
+from host_kernels.harness import KERNELS, HostRunners, build, built, empty, given, run, zeros
 
+from workbench.core.build import BuildFailure
 from workbench.runner.host import messages as m
 from workbench.runner.host.accesses import AccessFinding, decode
 from workbench.runner.host.client import HostRunner
@@ -202,20 +203,23 @@ def test_every_kernel_of_the_file_is_used() -> None:
     assert [name for name in NAMES if f'"{name}"' not in tests] == []
 
 
-def test_code_cannot_tell_the_instrumented_build_by_the_preprocessor() -> None:
-    source = """
-#if defined(__SANITIZE_THREAD__) || defined(WB_INSTRUMENTED)
+@pytest.mark.parametrize("name", ["__SANITIZE_THREAD__", "WB_INSTRUMENTED"])
+def test_code_cannot_tell_the_instrumented_build_by_the_preprocessor(name: str) -> None:
+    source = f"""
+#ifdef {name}
 #error seen
 #endif
-__global__ void k(int *y) { y[0] = 1; }
+__global__ void k(int *y) {{ y[0] = 1; }}
 """
-    built(source, "k", instrumented=True)
+    results = [build(source, ["k"], instrumented=instrumented) for instrumented in (True, False)]
+    causes = [r.cause if isinstance(r, BuildFailure) else "" for r in results]
+    assert causes in (["", ""], ["unsupported", "unsupported"])
 
 
 @pytest.mark.skipif(shutil.which("clang++") is None, reason="clang++ is not installed")
 def test_clang_finds_the_same() -> None:
-    build = built("instrumented.cu", *NAMES, instrumented=True, compiler="clang++")
-    with HostRunners() as pool, pool.start(build) as runner:
+    watched = built("instrumented.cu", *NAMES, instrumented=True, compiler="clang++")
+    with HostRunners() as pool, pool.start(watched) as runner:
         found = only(runner, "one_too_far", 1, 64, [given(X), empty(64, F)])
         assert (found.kind, found.buffer, found.index) == ("out of bounds", "shared memory tile", 256)
         for kernel, threads in (("missing_barrier", 64), ("no_syncwarp", 32)):

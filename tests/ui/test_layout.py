@@ -128,6 +128,8 @@ async def test_both_themes_and_those_of_textual_work(engine, until, theme) -> No
     async with app_on(engine, theme=theme).run_test(size=(160, 45)) as pilot:
         await _live(pilot, until)
         assert pilot.app.export_screenshot()
+        told = [message.message for message in pilot.app._notifications]
+        assert any("no theme no-such-theme" in words for words in told) == (theme == "no-such-theme")
 
 
 async def test_pass_and_accept_share_no_colour_and_no_symbol(engine, until) -> None:

@@ -127,6 +127,23 @@ async def test_a_broken_task_is_said_in_a_banner_and_the_last_good_source_stays(
         await until(pilot, lambda: not bench.query_one("#banner").display)
 
 
+async def test_a_full_disk_that_keeps_a_verdict_waiting_is_said_in_a_banner_until_there_is_room(
+    engine, until
+) -> None:
+    async with app_on(engine).run_test(size=(160, 45)) as pilot:
+        bench = pilot.app.screen
+        await until(pilot, lambda: bench.chosen is not None)
+        engine.tell(EngineProgress(judge="ready", judging="c0001", activity="judging c0001"))
+        await until(pilot, lambda: "judging c0001" in bench.query_one("#header").render().plain)
+        assert not bench.query_one("#banner").display
+        engine.tell(EngineProgress(judge="ready", judging="c0001", activity="The folder is on a full disk."))
+        await until(pilot, lambda: bench.query_one("#banner").display)
+        assert "full disk" in _text(bench, "#banner")
+        assert "c0001 waits to be kept" in bench.query_one("#header").render().plain
+        engine.tell(EngineProgress(judge="ready"))
+        await until(pilot, lambda: not bench.query_one("#banner").display)
+
+
 async def test_the_functional_form_says_that_it_comes_and_then_is_there(engine, until) -> None:
     async with app_on(engine).run_test(size=(160, 45)) as pilot:
         bench = pilot.app.screen
@@ -203,6 +220,27 @@ async def test_ten_thousand_candidates_stay_usable(until) -> None:
         assert bench.chosen.id == "c09999"
 
 
+@pytest.mark.parametrize("size", [(160, 45), (80, 24)])
+async def test_the_cursor_stays_in_sight_when_its_candidate_sinks_to_the_end(until, size) -> None:
+    engine = ScriptedEngine(started())
+    for n in range(60):
+        engine._log(engine.add(f"c{n:04}", provenance="tune"))
+    async with app_on(engine).run_test(size=size) as pilot:
+        bench = pilot.app.screen
+        population = bench.query_one(Population)
+        await until(pilot, lambda: len(population.shown) == 60 and bench.chosen is not None)
+        await pilot.press("n", "p")
+        chosen = bench.chosen.id
+        engine.say(ev.CandidateCancelled(candidate=chosen))
+        await until(pilot, lambda: population.shown[-1] == chosen)
+
+        def drawn() -> str:
+            return "\n".join(population.render_line(y).text for y in range(population.size.height))
+
+        await until(pilot, lambda: chosen in drawn())
+        assert bench.query_one("#hint").hint == ("v", f"has {chosen} judged after all")
+
+
 async def test_reopening_shows_the_same_population(engine, until) -> None:
     async def lines() -> list[str]:
         async with app_on(engine).run_test(size=(160, 45)) as pilot:
@@ -243,6 +281,8 @@ async def test_without_a_task_a_picker_lists_sessions_and_shipped_tasks_and_open
         options = app.screen.query_one("#picker")
         text = "\n".join(str(options.get_option_at_index(i).prompt) for i in range(options.option_count))
         assert "softmax-2026-01-01-1" in text and "My own task" in text and "rmsnorm" in text
+        rows = [options.render_line(y).text for y in range(options.size.height)]
+        assert all(row.startswith("  ") for row in rows if "session" not in row and "asks" not in row)
         await pilot.press("n", "enter")
         await until(pilot, lambda: isinstance(app.screen, BenchScreen))
         await until(pilot, lambda: app.screen.view.link == "live")

@@ -63,7 +63,7 @@ class Compared(msgspec.Struct, frozen=True):
     """A recorded verdict beside its reproduction."""
 
     reproduced: bool
-    """Outcome and failed gate are the same."""
+    """Outcome and failed gate are the same, on the same draws."""
     same: tuple[str, ...]
     differs: tuple[str, ...]
     exit_code: int
@@ -73,7 +73,7 @@ class Compared(msgspec.Struct, frozen=True):
     def headline(self) -> str:
         """The line that a person reads first."""
         if not self.reproduced:
-            return "NOT REPRODUCED"
+            return "NOT REPRODUCED" if self.exit_code == 1 else "NOT COMPARABLE"
         return "REPRODUCED" if not self.differs else "REPRODUCED, with differences"
 
 
@@ -122,11 +122,12 @@ def compare(old: Verdict, new: Verdict) -> Compared:
             f"outcome: recorded {_outcome(old)} ({old.reason}), now {_outcome(new)} ({new.reason})"
         )
     draws = len(new.seeds)
+    drawn = _begins(old.seeds, new.seeds)
     if old.seeds == new.seeds:
         same.append(f"draws: {draws} seeds" if draws else "draws: none were needed")
     elif not old.seeds:
         differs.append(f"draws: none were recorded, {draws} now")
-    elif new.seeds and old.seeds[0] == new.seeds[0] and _begins(old.seeds, new.seeds):
+    elif drawn:
         differs.append(
             f"draws: {len(old.seeds)} seeds then, {draws} now, since another gate ended the verdict"
         )
@@ -139,9 +140,10 @@ def compare(old: Verdict, new: Verdict) -> Compared:
     device = _changes(_machine(old), _machine(new))
     same += [name for name, found in (("versions", versions), ("machine", device)) if not found]
     differs += [f"version of {text}" for text in versions] + [f"machine: {text}" for text in device]
-    incomparable = new.outcome == "error" or bool(versions) or old.seeds[:1] != new.seeds[:1]
-    code = 0 if outcome else 3 if incomparable else 1
-    return Compared(outcome, tuple(same), tuple(differs), code)
+    incomparable = not drawn or new.outcome == "error" or bool(versions)
+    reproduced = outcome and drawn
+    code = 0 if reproduced else 3 if incomparable else 1
+    return Compared(reproduced, tuple(same), tuple(differs), code)
 
 
 def _outcome(verdict: Verdict) -> str:

@@ -94,6 +94,8 @@ class WorkbenchApp(App[None]):
         for ours in themes.THEMES.values():
             self.register_theme(ours)
         self.theme = _theme_name(theme, self.available_themes)
+        known = theme is None or theme in themes.THEMES or theme in self.available_themes
+        self._unknown_theme = "" if known else theme
         self._opener, self._opening, self._candidates = opener, opening, tuple(candidates)
         self._editor = editor
         self._located = task
@@ -130,6 +132,9 @@ class WorkbenchApp(App[None]):
 
     def on_mount(self) -> None:
         """Attach, once there is something to attach to."""
+        if self._unknown_theme:
+            choices = ", ".join([*themes.THEMES, *sorted(self.available_themes)])
+            self.tell(f"There is no theme {self._unknown_theme}. Choices: {choices}.", "warning")
         if self._opening is not None:
             self._follow(self._opening)
 

@@ -50,8 +50,10 @@ def _of_candidate(view: View, chosen: CandidateView) -> tuple[str, str]:
             return "v", f"verifies {chosen.id} again, once what is named on the right is mended"
         case "duplicate":
             return "n", f"goes on; {chosen.id} has the same tokens as {chosen.duplicate_of}"
-        case "stale" | "cancelled":
+        case "stale":
             return "v", f"verifies {chosen.id} under the task as it is now"
+        case "cancelled":
+            return "v", f"has {chosen.id} judged after all"
     if chosen.mark is not None:
         return "u", f"takes the mark back; {chosen.id} is {chosen.mark}"
     return "n", "goes to the next candidate"

@@ -55,6 +55,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return self.progress.activity if self.progress.judge in ("restarting", "stopped") else ""
 
     @property
+    def held_up(self) -> str:
+        """Why what was reached cannot be kept, such as a full disk; "" in the ordinary way.
+
+        While a candidate is judged, the engine's activity names it; any other sentence is what it waits for.
+        """
+        judging, activity = self.progress.judging, self.progress.activity
+        return activity if judging and not activity.startswith(f"judging {judging}") else ""
+
+    @property
     def busy(self) -> bool:
         """The engine or its judge is at work."""
         return self.link == "connecting" or bool(self.progress.activity or self.progress.judging)

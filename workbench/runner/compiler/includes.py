@@ -32,7 +32,7 @@ def check_includes(device: str) -> tuple[Diagnostic, ...]:
         found.append(
             Diagnostic(f"The trigraph `{match[0]}` is not allowed; write the character.", line, column)
         )
-    for line, column, text in _directives(device):
+    for line, column, text in directives(device):
         problem = _problem(text)
         if problem:
             found.append(Diagnostic(problem, line, column))
@@ -102,7 +102,7 @@ def _place(text: str, index: int) -> tuple[int, int]:
     return text.count("\n", 0, index) + 1, index - before
 
 
-def _directives(text: str) -> Iterator[tuple[int, int, str]]:
+def directives(text: str) -> Iterator[tuple[int, int, str]]:
     """(line, column, what follows the `#`) of each directive, after splices and comments as a compiler sees them."""
     at, size = 0, len(text)
     fresh = True  # nothing but white space and comments so far on this logical line

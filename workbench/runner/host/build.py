@@ -13,6 +13,7 @@ from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
 from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.runner.host.assembly import watched
+from workbench.runner.host.conditions import asks_for_compiler
 from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
 from workbench.runner.host.toolchain import Prepared, compiler_environment, prepare
 
@@ -137,6 +138,12 @@ def compile_host(
     needs_cuda = unsupported(device_text)
     if needs_cuda:
         return failure("unsupported", needs_cuda)
+    try:
+        asked = asks_for_compiler(device_text, options.defines, prepared.preprocessor(folder))
+    except subprocess.TimeoutExpired:
+        return failure("timeout", Diagnostic("the preprocessor was not done after some seconds"))
+    if asked:
+        return failure("unsupported", asked)
     changed = rewrite(device_text)
     (folder / "candidate.cpp").write_text(_assemble(changed, file_name, options, kernels))
     compile_ = [

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from workbench.core.errors import JudgeError
 from workbench.runner.compiler.headers import OWN, find_headers
+from workbench.runner.host.conditions import MACROS, Preprocessor, list_macros
 
 HERE = Path(__file__).parent
 INCLUDE = HERE / "include"
@@ -22,6 +23,8 @@ RUNTIME = HERE / "runtime"
 PRELUDE = "workbench_host.h"
 WATCHED = "watched"
 """Subfolder of what is prepared for the instrumented build."""
+LAYOUT = "2"
+"""Raised whenever the prepared folder holds other files, or builds must not be taken from before."""
 _TIMEOUT_S = 120
 
 
@@ -93,6 +96,7 @@ class Toolchain:
             *self.watching,
             platform.machine(),
             *_stamps(self),
+            LAYOUT,
         ):
             digest.update(part.encode() + b"\0")
         for folder in (INCLUDE, RUNTIME):
@@ -204,6 +208,14 @@ class Prepared:
     def runtime(self) -> Path:
         return self.folder / "runtime.o"
 
+    def preprocessor(self, folder: Path) -> Preprocessor:
+        """What tells which macros a candidate asks for; its files go to `folder`."""
+        known = frozenset((self.folder / MACROS).read_text().split())
+        command = (self.toolchain.compiler, *self.toolchain.machine)
+        return Preprocessor(
+            known, command if self.toolchain.family == "gcc" else None, folder, compiler_environment(folder)
+        )
+
 
 def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
     """Compile the prelude and the runtime into a subfolder of `folder`, once (4 s; nothing where it is there).
@@ -227,6 +239,7 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
     with tempfile.TemporaryDirectory(dir=folder, prefix="host-") as name:
         scratch = Path(name)
         _prepare_into(toolchain, scratch, (), ())
+        (scratch / MACROS).write_text(_macros(toolchain, scratch))
         watched = scratch / WATCHED
         watched.mkdir(mode=0o755)
         # An old compiler may lack what this needs: then there is no instrumented build, and all else works.
@@ -255,6 +268,14 @@ def _prepare_into(
     _compile(toolchain, folder, [*flags, "-x", "c++-header", header, "-o", output, *more])
     # The runtime's own speed matters more than how long it takes to compile.
     _compile(toolchain, folder, [*defines, "-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"])
+
+
+def _macros(toolchain: Toolchain, folder: Path) -> str:
+    command = [toolchain.compiler, *toolchain.flags, "-x", "c++", str(INCLUDE / PRELUDE)]
+    try:
+        return list_macros(command, folder, compiler_environment(folder))
+    except subprocess.SubprocessError as error:
+        raise JudgeError(f"{toolchain.version} cannot list its macros: {error}.") from None
 
 
 def _compile(toolchain: Toolchain, folder: Path, arguments: list[str]) -> None:

@@ -175,6 +175,8 @@ class BenchScreen(BenchKeys):
             text += " The last good revision stays shown." if view.task else ""
         elif view.judge_trouble:
             text = one_line(view.judge_trouble)
+        elif view.held_up:
+            text = one_line(view.held_up)
         else:
             text = ""
         banner.display = bool(text)

@@ -28,7 +28,8 @@ class PickerScreen(Screen[None]):
         background: $background;
         & > Vertical { width: 84; max-width: 100%; height: auto; max-height: 100%; background: $surface;
                        border: round $primary; border-title-color: $text-primary; padding: 1 2; }
-        & OptionList { height: auto; max-height: 30; background: $surface; border: none; padding: 0; scrollbar-size: 1 1; }
+        & OptionList { height: auto; max-height: 30; background: $surface; border: none; padding: 0;
+                       scrollbar-size: 1 1; text-wrap: nowrap; text-overflow: ellipsis; }
         & #picker-about { height: auto; color: $foreground 60%; margin-bottom: 1; }
     }
     """

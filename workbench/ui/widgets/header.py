@@ -93,6 +93,8 @@ class TaskHeader(Widget):
         progress = view.progress
         if view.judge_trouble:
             return Content.styled(f"! {_JUDGE_WORDS[progress.judge]}", "bold $text-warning")
+        if view.held_up:
+            return Content.styled(f"! {progress.judging} waits to be kept", "bold $text-warning")
         if progress.judging:
             gate = f": {progress.gate}" if progress.gate else ""
             return Content.styled(f"{self._spinner()} judging {progress.judging}{gate}", "$text-accent")

@@ -133,13 +133,16 @@ class Population(ScrollView, can_focus=True):
     def show(
         self, views: Mapping[CandidateId, CandidateView], changed: Iterable[CandidateId], target: str
     ) -> None:
-        """Draw another moment: only `changed` are looked at again."""
+        """Draw another moment: only `changed` are looked at again. A cursor in sight stays so when its line moves."""
         self._views, self.target = views, target
         before = len(self._keys)
+        in_sight = self._in_sight()
         for candidate in changed:
             self._place(candidate)
         if len(self._keys) != before or not self.virtual_size.height:
             self._resize()
+        if in_sight and not self._in_sight():
+            self._reveal()
         self.refresh()
 
     def filter_by(self, words: str) -> None:
@@ -218,6 +221,11 @@ class Population(ScrollView, can_focus=True):
     def _resize(self) -> None:
         self.virtual_size = Size(1, len(self._keys) + 1)  # and the header, which stays
         self.border_subtitle = f"{len(self._keys)} of {len(self._views)}" if self._filter else ""
+
+    def _in_sight(self) -> bool:
+        line = self._line_of(self._cursor)
+        top = self.scroll_offset.y
+        return line is not None and top <= line < top + max(1, self.size.height - 1)
 
     def _reveal(self) -> None:
         line = self._line_of(self._cursor)

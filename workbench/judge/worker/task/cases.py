@@ -41,6 +41,11 @@ def _tiny(tensor: torch.Tensor, structure: Structure, generator: torch.Generator
     return tensor * (2.0**-8 if tensor.dtype == torch.float16 else 2.0**-20)
 
 
+def _small(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """2^-7 of its size (2^-4 in half precision): below what a kernel might skip, above what an eps of 1e-6 hides."""
+    return tensor * (2.0**-4 if tensor.dtype == torch.float16 else 2.0**-7)
+
+
 def _huge(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
     """2^14 of its size (2^5 in half precision, whose numbers end at 65,504)."""
     return tensor * (2.0**5 if tensor.dtype == torch.float16 else 2.0**14)
@@ -89,6 +94,7 @@ TRANSFORMS: dict[str, Transform] = {
     "needle": _needle,
     "offset": _offset,
     "tiny": _tiny,
+    "small": _small,
     "huge": _huge,
     "mixed": _mixed,
     "zeros_signed": _zeros_signed,

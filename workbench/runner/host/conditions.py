@@ -1,0 +1,202 @@
+"""What a candidate asks about the compiler that compiles it: code that can tell the two targets apart is not one
+program, and what runs on the host then says nothing about what runs on a GPU.
+
+The compiler's own preprocessor answers which macros were tested or expanded (`-dU`), so that names pasted together
+are seen too. What can be told at run time or from types (rounding, addresses) is beyond this; a verdict names that.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.core.plan import Diagnostic
+from workbench.runner.compiler.includes import directives
+
+TIMEOUT_S = 10
+MACROS = "macros.txt"
+"""In the prepared folder: the names of all macros that the compiler and the host target's headers define."""
+
+_SAME = frozenset(
+    [
+        "__CUDACC__",
+        "__CUDA_ARCH__",
+        "__cplusplus",
+        "INFINITY",
+        "NAN",
+        "FLT_MAX",
+        "NULL",
+        "INT_MAX",
+        "UINT_MAX",
+    ]
+)
+"""Defined on both targets, and alike; `__CUDA_ARCH__` is 900 on the host."""
+_ONLY_CUDA = [
+    "__CUDACC_RTC__",
+    "__CUDACC_RDC__",
+    "__CUDACC_VER_BUILD__",
+    "__CUDA_API_VER_MAJOR__",
+    "__CUDA_API_VER_MINOR__",
+    "__NVCC__",
+    "__NVRTC__",
+    "__EDG__",
+    "__EDG_VERSION__",
+    "__CUDA_ARCH_LIST__",
+    "__CUDA_ARCH_SPECIFIC__",
+    "__CUDA_ARCH_FAMILY_SPECIFIC__",
+    "__CUDA_ARCH_FEAT_SM90_ALL",
+    "__CUDA_ARCH_HAS_FEATURE__",
+    "__CUDA_PREC_DIV",
+    "__CUDA_PREC_SQRT",
+    "__CUDA_FTZ",
+    "__USE_FAST_MATH__",
+    "__CUDACC_EWP__",
+    "__CUDACC_EXTENDED_LAMBDA__",
+    "__NV_BUILTIN_ATOMIC_TEMPLATE",
+    "__WINT_MAX__",
+]
+_MENTIONED = re.compile(r"^#(?:define|undef) (\w+)", re.MULTILINE)
+_NAME = re.compile(r"\b[A-Za-z_]\w*")
+_RESERVED = re.compile(r"_[A-Z_]\w*")
+_CONSTANT = re.compile(r"_[A-Z0-9_]+")
+"""A reserved name that is no keyword of CUDA's, such as `__shared__`."""
+_SPLICE = re.compile(r"\\[ \t]*\r?\n")
+_ELSEWHERE = re.compile(
+    r"\blong\s+double\b|\b__PRETTY_FUNCTION__\b|\b__COUNTER__\b|\b__INCLUDE_LEVEL__\b|\b__has_\w+"
+)
+
+
+def list_macros(command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:
+    """Names of the macros that `command` (a compiler with its flags, and a header) defines, one a line.
+
+    Raises:
+        subprocess.SubprocessError: the compiler failed.
+    """
+    done = subprocess.run(
+        [*command, "-E", "-dM"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S * 6,
+        check=True,
+    )
+    return "\n".join(sorted(set(_MENTIONED.findall(done.stdout)))) + "\n"
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """The host's compiler, asked for nothing but its preprocessor."""
+
+    known: frozenset[str]
+    """Names from `list_macros`."""
+    command: tuple[str, ...] | None
+    """A compiler that knows `-dU`; None: names are only looked for in the text, where pasted ones are not seen."""
+    folder: Path
+    """For its files."""
+    environment: dict[str, str]
+
+    def mentioned(self, text: str, name: str) -> list[str]:
+        """Macros that `text` tests or expands, in order.
+
+        Raises:
+            subprocess.TimeoutExpired: it was not done after `TIMEOUT_S`.
+        """
+        if self.command is None:
+            return list(dict.fromkeys(_NAME.findall(text)))
+        (self.folder / name).write_text(text)
+        done = subprocess.run(
+            [*self.command, "-std=c++17", "-nostdinc", "-E", "-dU", "-P", "-w", name],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+        )
+        # An error is the real compilation's to report; what was asked until then counts.
+        return list(dict.fromkeys(_MENTIONED.findall(done.stdout.decode(errors="replace"))))
+
+
+def asks_for_compiler(
+    text: str, defines: Sequence[tuple[str, str]], preprocessor: Preprocessor
+) -> Diagnostic | None:
+    """The first thing in `text` that differs between the two targets by definition; None where nothing does.
+
+    A conditional that chooses nothing but headers, as around `#include <cuda_runtime.h>`, asks for nothing.
+
+    Raises:
+        subprocess.TimeoutExpired: the preprocessor was not done in time.
+    """
+    reduced = _without_headers(text)
+    found = [body for _, _, body in directives(reduced)]
+    chosen = [body for body in found if _word(body) not in ("include", "pragma", "error", "warning")]
+    given = [f"define {name} {value}" for name, value in defines]
+    own = {
+        name[0] for body in (*found, *given) if _word(body) == "define" and (name := _NAME.findall(body)[1:2])
+    }
+    known = (preprocessor.known | set(_ONLY_CUDA)) - _SAME
+    names: list[str] = []
+    if any(_word(body) not in ("define", "undef") for body in chosen):
+        lines = [
+            "define __CUDACC__ 1",
+            "define __CUDA_ARCH__ 900",
+            *(f"define {n} 1" for n in known),
+            *given,
+            *chosen,
+        ]
+        asked = preprocessor.mentioned("".join(f"#{body}\n" for body in lines), "asked.cpp")
+        if preprocessor.command is None:
+            asked = [
+                name for name in asked if any(name in body for body in chosen if _word(body) != "define")
+            ]
+        plain = [n for body in chosen if _word(body) not in ("define", "undef") for n in _NAME.findall(body)]
+        names += [n for n in asked if n in known or (_RESERVED.fullmatch(n) and n not in own)]
+        names += [n for n in plain if _RESERVED.fullmatch(n) and n not in own]
+    code = _SPLICE.sub("", reduced)
+    if "##" in code or "%:%:" in code or any(_CONSTANT.fullmatch(name) for name in _NAME.findall(code)):
+        used = preprocessor.mentioned("".join(f"#{body}\n" for body in given) + reduced, "used.cpp")
+        names += [name for name in used if name in known and _CONSTANT.fullmatch(name)]
+    names += [match[0] for match in _ELSEWHERE.finditer(code)]
+    return next((_needs_cuda(name, text) for name in names if name not in _SAME), None)
+
+
+def _word(body: str) -> str:
+    match = re.match(r"\s*(\w*)", body)
+    return match[1] if match is not None else ""
+
+
+_NEUTRAL = re.compile(r"\s*(?:#\s*include\s*<[\w./]+>\s*|#\s*pragma\s+once\s*|#\s*else\s*|)(?://[^\\]*)?")
+_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include\b[^\n]*", re.MULTILINE)
+
+
+def _without_headers(text: str) -> str:
+    """`text` without includes, and without the conditionals that choose nothing but includes."""
+    lines = text.split("\n")
+    opened: list[int] = []
+    choosing = 0  # so many of the open conditionals, from the outermost, choose more than includes
+    for number, line in enumerate(lines):
+        if re.match(r"\s*#\s*if", line) and not line.rstrip().endswith("\\") and "/*" not in line:
+            opened.append(number)
+        elif opened and re.fullmatch(r"\s*#\s*endif\s*(?://[^\\]*)?", line):
+            start = opened.pop()
+            if len(opened) >= choosing:
+                lines[start : number + 1] = [""] * (number + 1 - start)
+            choosing = min(choosing, len(opened))
+        elif opened and not _NEUTRAL.fullmatch(line):
+            choosing = len(opened)
+    return _INCLUDE.sub("", "\n".join(lines))
+
+
+def _needs_cuda(name: str, text: str) -> Diagnostic:
+    at = text.find(name)
+    line = text.count("\n", 0, at) + 1 if at >= 0 else 0
+    return Diagnostic(
+        f"`{name}` differs between NVRTC and the host's compiler, so what runs here would not be what runs there; "
+        "this needs cuda",
+        line,
+        at - text.rfind("\n", 0, at) if at >= 0 else 0,
+    )
