@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from workbench.judge.worker.task.cases import CASES
+from workbench.judge.worker.task.cases import CASES, STATE_CASES
 from workbench.judge.worker.task.loader import Case, LoadedTask
 
 Load = Callable[..., LoadedTask]
@@ -26,8 +26,8 @@ def drawn(task: LoadedTask, name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_each_transform_does_what_it_says(load: Load) -> None:
     task = load(forward="x * 2", inputs="torch.randn(64, 256)")
-    assert task.cases() == tuple(c for c in CASES if c != "parameters")
-    assert "parameters" in task.skipped_cases
+    assert task.cases() == tuple(c for c in CASES if c not in STATE_CASES)
+    assert set(STATE_CASES) <= set(task.skipped_cases)
 
     plain, needle = drawn(task, "needle")
     changed = needle != plain
@@ -93,6 +93,19 @@ def test_a_kernel_that_ignores_a_weight_of_ones_is_seen(load: Load) -> None:
     assert expected.exact is not None and torch.allclose(
         expected.eager[0].double(), expected.exact[0], atol=1e-4
     )
+
+
+def test_a_weight_of_ones_is_also_drawn_with_both_signs_and_wide(load: Load) -> None:
+    task = load(
+        "class Model(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.bn = nn.BatchNorm1d(256)\n    def forward(self, x):\n        return self.bn(x)\n"
+        "mode = 'eval'\ndef get_inputs():\n    return [torch.randn(32, 256)]\n"
+    )
+    values = task.draw(task.sizes[0], 3, "parameters_signed").values
+    weight, variance = values["parameter:bn.weight"], values["buffer:bn.running_var"]
+    assert isinstance(weight, torch.Tensor) and isinstance(variance, torch.Tensor)
+    assert 0.3 < float((weight < 0).double().mean()) < 0.7 and float(weight.max()) > 3
+    assert float(variance.min()) > 0
 
 
 def test_a_case_that_the_reference_refuses_is_skipped_by_name(load: Load) -> None:

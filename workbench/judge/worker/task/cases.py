@@ -102,7 +102,10 @@ TRANSFORMS: dict[str, Transform] = {
     "coherent_fp16": _coherent(10),
     "coherent_bf16": _coherent(7),
 }
-CASES: tuple[str, ...] = ("random", "parameters", *TRANSFORMS)
+STATE_CASES = ("parameters", "parameters_signed")
+"""Redraw what the module holds: as it is distributed, and with both signs and more spread, so that a kernel that takes
+a weight's absolute value, or caps it, fails too."""
+CASES: tuple[str, ...] = ("random", *STATE_CASES, *TRANSFORMS)
 
 
 def draw_inputs(structures: Sequence[Structure], case: str, generator: torch.Generator) -> list[torch.Tensor]:
@@ -119,11 +122,14 @@ def draw_inputs(structures: Sequence[Structure], case: str, generator: torch.Gen
     return drawn
 
 
-def redraw_state(name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A parameter or buffer with other values: same mean and at least a tenth of a spread; variances positive.
+def redraw_state(path: str, tensor: torch.Tensor, generator: torch.Generator, case: str) -> torch.Tensor:
+    """A parameter or buffer (`Parameter.path`) with other values; variances stay positive.
 
+    In "parameters": the same mean and at least a tenth of a spread, positive where all were. In "parameters_signed"
+    parameters, not buffers, have mean zero and both signs, and vectors (scales, biases) twice the spread.
     Integers, masks and tables with infinities stay: the module would not be the same function.
     """
+    role, _, name = path.partition(":")
     if not tensor.is_floating_point() or tensor.numel() == 0 or not bool(tensor.isfinite().all()):
         return tensor
     wide = tensor.double()
@@ -134,8 +140,12 @@ def redraw_state(name: str, tensor: torch.Tensor, generator: torch.Generator) ->
         return tensor  # a mask
     mean, std = float(wide.mean()), float(wide.std(correction=0))
     spread = std if std > 1e-3 * abs(mean) and std > 0 else 0.3 * (abs(mean) or 1.0)
-    drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64) * spread + mean
-    if bool((wide > 0).all()):
+    drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+    if case == "parameters_signed" and role == "parameter":
+        drawn = drawn * max(std, abs(mean), 1e-3) * (2.0 if tensor.dim() < 2 else 1.0)
+    else:
+        drawn = drawn * spread + mean
+    if bool((wide > 0).all()) and not (case == "parameters_signed" and role == "parameter"):
         drawn = drawn.abs().clamp_min(0.05 * abs(mean))
     zeros = wide == 0
     if 0 < int(zeros.sum()) < zeros.numel():

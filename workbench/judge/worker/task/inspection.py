@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from workbench.core.errors import TaskError
-from workbench.judge.worker.task.cases import CASES, TRANSFORMS, draw_inputs, redraw_state
+from workbench.judge.worker.task.cases import CASES, STATE_CASES, TRANSFORMS, draw_inputs, redraw_state
 from workbench.judge.worker.task.generator import draw_all
 from workbench.judge.worker.task.imports import describe
 from workbench.judge.worker.task.indices import index_outputs
@@ -269,9 +269,9 @@ def try_generator(found: Findings, bench: Any, options: Options, *, heavy: bool 
         generator = torch.Generator().manual_seed(seed)
         drawn = draw_inputs(list(bench.structures.values()), case, generator)
         given = dict(reference.values()) | dict(zip(bench.structures, drawn, strict=True))
-        if case == "parameters":
+        if case in STATE_CASES:
             for state in reference.state:
-                given[state.path] = redraw_state(state.key, reference.pristine[state.path], generator)
+                given[state.path] = redraw_state(state.path, reference.pristine[state.path], generator, case)
         return given
 
     why = "" if bench.replayed else _refusal(reference, values("random", 5))
@@ -286,14 +286,15 @@ def try_generator(found: Findings, bench: Any, options: Options, *, heavy: bool 
     generator = torch.Generator().manual_seed(5)
     plain = draw_all(list(bench.structures.values()), generator)
     for case in CASES[1:]:
-        if case == "parameters":
-            if not any(s.tensor.is_floating_point() for s in reference.state):
+        if case in STATE_CASES:
+            held = [s for s in reference.state if case == "parameters" or s.path.startswith("parameter:")]
+            if not any(s.tensor.is_floating_point() for s in held):
                 found.skipped_cases[case] = "the module has no float parameters or buffers"
                 continue
         elif not transformable:
             found.skipped_cases[case] = "no input's structure allows it"
             continue
-        given = values(case, 5) if not bench.replayed else _parameters_only(reference)
+        given = values(case, 5) if not bench.replayed else _parameters_only(reference, case)
         changed = [given[p] for p in bench.structures]
         if case in TRANSFORMS and all(map(_bitwise_equal, changed, plain)):
             found.skipped_cases[case] = "no input's structure allows it"
@@ -326,11 +327,11 @@ def _widen(bench: Any, reference: Reference, values: Callable[[], dict[str, Any]
             structure.high = before
 
 
-def _parameters_only(reference: Reference) -> dict[str, Any]:
+def _parameters_only(reference: Reference, case: str) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(5)
     given = dict(reference.values())
     for state in reference.state:
-        given[state.path] = redraw_state(state.key, reference.pristine[state.path], generator)
+        given[state.path] = redraw_state(state.path, reference.pristine[state.path], generator, case)
     return given
 
 

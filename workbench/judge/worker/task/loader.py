@@ -15,7 +15,7 @@ from workbench.core.errors import TaskError
 from workbench.core.task import FunctionalForm, Output, Parameter, Scalar, SizeSpec, TaskInfo
 from workbench.core.verdict import Target
 from workbench.judge.worker.task import inspection
-from workbench.judge.worker.task.cases import CASES, draw_inputs, redraw_state
+from workbench.judge.worker.task.cases import CASES, STATE_CASES, draw_inputs, redraw_state
 from workbench.judge.worker.task.estimate import Work, bytes_moved
 from workbench.judge.worker.task.imports import fingerprint, locate
 from workbench.judge.worker.task.limits import (
@@ -132,10 +132,15 @@ class LoadedTask:
             seen = [s.values[name] for s in self.sizes]
             free[name] = (max(min(seen) // 2, 1), max(seen))
         found: dict[tuple, SizeSpec] = {}
-        for _ in range(_RANDOM_TRIES * count if free else 0):
+        for number in range(_RANDOM_TRIES * count if free else 0):
             if len(found) >= count:
                 break
             values = {n: _log_uniform(rng, low, high) for n, (low, high) in free.items()}
+            if number < len(free) and len(free) > 1:
+                # As long as can be in one dimension, and short in the others: an index cut to 8 bits shows there.
+                long = list(free)[number]
+                values = {n: _log_uniform(rng, low, min(2 * low, high)) for n, (low, high) in free.items()}
+                values[long] = _log_uniform(rng, max(free[long][1] // 2, free[long][0]), free[long][1])
             for _ in range(24):
                 tried = attempt(self._program, self._judged.spec.values | values, "meta")
                 if tried.why or tried.work <= HOST_WORK:
@@ -171,10 +176,10 @@ class LoadedTask:
         redrawn: dict[int, torch.Tensor] = {}
         for state in bench.reference.state:
             tensor = bench.reference.pristine[state.path]
-            if case == "parameters":
+            if case in STATE_CASES:
                 # Tied parameters share one draw.
                 if id(state.tensor) not in redrawn:
-                    redrawn[id(state.tensor)] = redraw_state(state.key, tensor, generator)
+                    redrawn[id(state.tensor)] = redraw_state(state.path, tensor, generator, case)
                 tensor = redrawn[id(state.tensor)]
             values[state.path] = tensor
         return Case(case, seed, values)
