@@ -67,6 +67,12 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "skips_the_last": (edited("s += v * v", "if (i != cols - 1) s += v * v"), "numerics"),
     "samples": (edited("s += v * v", "if (i % 2 == 0) s += 2 * v * v"), "numerics"),
     "clamps": (edited("r[i] * k * w[i]", "fminf(r[i] * k * w[i], 8.0f)"), "numerics"),
+    "absolute_weight": (edited("* w[i]", "* fabsf(w[i])"), "numerics"),
+    "capped_weight": (edited("* w[i]", "* fminf(w[i], 3.0f)"), "numerics"),
+    "row_of_8_bits": (
+        plan() + KERNEL.replace("(size_t)blockIdx.x", "(size_t)(blockIdx.x & 255)"),
+        "shapes",
+    ),
     "multiples_of_32_only": (edited("s += v * v", "if (i < cols / 32 * 32) s += v * v"), "shapes"),
     "one_width_only": (edited("s / cols", "s / 512.0f"), "shapes"),
     # Plans.
