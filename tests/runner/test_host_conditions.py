@@ -53,6 +53,8 @@ def test_a_macro_of_the_plan_that_stands_for_a_compilers_is_seen(preprocessor: P
         "#ifndef __CUDACC_RTC__\n#include <cuda_runtime.h>\n#endif\nint a;\n",
         "#ifndef BLOCK\n#define BLOCK 256\n#endif\nint a = BLOCK;\n",
         "#define M_PI 3.14159265\nfloat a = M_PI;\n",
+        "#ifndef M_PI\n#define M_PI 3.14159265\n#endif\nfloat a = M_PI;\n",
+        "#ifndef FLT_EPSILON\n#define FLT_EPSILON 1e-7f\n#endif\nfloat a = FLT_EPSILON + UINT32_MAX;\n",
         "#if __CUDA_ARCH__ >= 800\nint a;\n#endif\n",
         "#ifdef DEBUG\nint a;\n#endif\n",
         "#define NAME(a, b) a##b\nint NAME(x, y) = __LINE__;\n",

@@ -25,12 +25,20 @@ _SAME = frozenset(
         "__CUDACC__",
         "__CUDA_ARCH__",
         "__cplusplus",
+        "NULL",
+        # Of the prelude: the same value and type here, so that `#ifndef M_PI` asks nothing.
         "INFINITY",
         "NAN",
-        "FLT_MAX",
-        "NULL",
+        "HUGE_VALF",
+        "CHAR_BIT",
+        *(f"INT{bits}_{end}" for bits in (8, 16, 32) for end in ("MIN", "MAX")),
+        *(f"UINT{bits}_MAX" for bits in (8, 16, 32)),
+        "INT_MIN",
         "INT_MAX",
         "UINT_MAX",
+        *(f"{kind}_{what}" for kind in ("FLT", "DBL") for what in ("MAX", "MIN", "EPSILON", "MANT_DIG")),
+        *(f"M_{what}" for what in ("E", "LOG2E", "LOG10E", "LN2", "LN10", "PI", "PI_2", "PI_4", "1_PI", "2_PI")),
+        *(f"M_{what}" for what in ("2_SQRTPI", "SQRT2", "SQRT1_2")),
     ]
 )
 """Defined on both targets, and alike; `__CUDA_ARCH__` is 900 on the host."""
