@@ -162,6 +162,17 @@ def test_random_sizes_run_and_are_not_the_declared_ones(loaded: Loaded) -> None:
     assert loaded("softmax").random_sizes(random.Random(1), 3) == []
 
 
+def test_random_sizes_are_long_in_each_free_dimension_once(load: Load) -> None:
+    task = load(
+        "rows, cols = 4096, 4096\nsizes = {'small': dict(rows=16, cols=64), 'full': dict(rows=4096, cols=4096)}\n"
+        "class Model(nn.Module):\n    def forward(self, x):\n        return x * 2\n"
+        "def get_inputs():\n    return [torch.randn(rows, cols)]\n"
+    )
+    for seed in range(10):
+        sizes = [s.values for s in task.random_sizes(random.Random(seed), 3)]
+        assert max(s["rows"] for s in sizes) > 300 and max(s["cols"] for s in sizes) > 300, (seed, sizes)
+
+
 def test_a_size_without_meta_kernels_is_named_as_unchecked(load: Load) -> None:
     info = load(forward="x * int(x.abs().max().item() + 1)", inputs="torch.rand(1 << 12, 1 << 12)").info
     assert [s.name for s in info.sizes] == ["small"] and info.derived_small

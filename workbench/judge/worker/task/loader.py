@@ -136,17 +136,19 @@ class LoadedTask:
             if len(found) >= count:
                 break
             values = {n: _log_uniform(rng, low, high) for n, (low, high) in free.items()}
-            if number < len(free) and len(free) > 1:
+            stretched = number < len(free) and len(free) > 1
+            if stretched:
                 # As long as can be in one dimension, and short in the others: an index cut to 8 bits shows there.
                 long = list(free)[number]
-                values = {n: _log_uniform(rng, low, min(2 * low, high)) for n, (low, high) in free.items()}
+                values = {n: min(low + rng.randint(0, 1), high) for n, (low, high) in free.items()}
                 values[long] = _log_uniform(rng, max(free[long][1] // 2, free[long][0]), free[long][1])
             for _ in range(24):
                 tried = attempt(self._program, self._judged.spec.values | values, "meta")
                 if tried.why or tried.work <= HOST_WORK:
                     break
                 largest = max(values, key=lambda n: values[n] / free[n][0])
-                values[largest] = max(values[largest] // 2, free[largest][0])
+                scale = HOST_WORK / tried.work * rng.uniform(0.8, 1) if stretched else 0.5
+                values[largest] = max(int(values[largest] * scale), free[largest][0])
             spec = self.size_at(values)
             if (
                 spec is not None
