@@ -152,7 +152,9 @@ def test_a_copy_edited_with_the_editor_of_the_settings_is_judged_as_a_child_and_
     terminal.until(", edited", "c0004")
     (work,) = terminal.sessions.glob("*/work/*.cu")
     work.write_text(work.read_text().replace("// mine", "int broken = ;"))
-    terminal.until("c0005", "✗ compile")
+    terminal.until(
+        "c0005", "✗ compile", "✗ 1 failed", "judge ready"
+    )  # a gate shows before its verdict is kept
     terminal.press("q")
     terminal.until("left=0")
 
