@@ -37,7 +37,10 @@ _SAME = frozenset(
         "INT_MAX",
         "UINT_MAX",
         *(f"{kind}_{what}" for kind in ("FLT", "DBL") for what in ("MAX", "MIN", "EPSILON", "MANT_DIG")),
-        *(f"M_{what}" for what in ("E", "LOG2E", "LOG10E", "LN2", "LN10", "PI", "PI_2", "PI_4", "1_PI", "2_PI")),
+        *(
+            f"M_{what}"
+            for what in ("E", "LOG2E", "LOG10E", "LN2", "LN10", "PI", "PI_2", "PI_4", "1_PI", "2_PI")
+        ),
         *(f"M_{what}" for what in ("2_SQRTPI", "SQRT2", "SQRT1_2")),
     ]
 )
