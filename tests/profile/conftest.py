@@ -1,7 +1,12 @@
-"""One compiler for all tests that read compiled code; the cache is the run's own."""
+"""A compiler with each NVRTC for all tests that read compiled code; the cache is the run's own.
+
+WORKBENCH_TEST_NVRTC names a folder with NVRTC 13.0, as WORKBENCH_NVRTC would; `.ci/run` sets it. Without it the tests
+with that version are skipped.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,9 +21,30 @@ Build = Callable[..., CudaBuild]
 Audit = Callable[..., AuditReport]
 
 
+OLDEST = os.environ.get("WORKBENCH_TEST_NVRTC", "")
+"""NVRTC 13.0, which torch 2.11 pins; "" where it is not here."""
+without_oldest = pytest.mark.skipif(
+    not OLDEST,
+    reason="WORKBENCH_TEST_NVRTC names no NVRTC 13.0 (pip install --target FOLDER nvidia-cuda-nvrtc==13.0.*)",
+)
+
+
 @pytest.fixture(scope="session")
 def compiler() -> Iterator[Compiler]:
-    with Compiler(timeout_s=90) as running:
+    """A warm compiler with the installed NVRTC."""
+    with Compiler(timeout_s=90, nvrtc="") as running:
+        yield running
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(""), pytest.param(OLDEST, marks=without_oldest)],
+    ids=["installed NVRTC", "NVRTC 13.0"],
+)
+def each_compiler(request: pytest.FixtureRequest) -> Iterator[Compiler]:
+    """A warm compiler with the installed NVRTC, then one with 13.0."""
+    with Compiler(timeout_s=90, nvrtc=request.param) as running:
+        assert not request.param or running.versions["nvrtc"] == "NVRTC 13.0"
         yield running
 
 

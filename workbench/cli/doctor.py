@@ -129,6 +129,7 @@ def _torch() -> Iterator[Check]:
 def _nvrtc() -> Iterator[Check]:
     cost = "No CUDA build: no registers, no occupancy, no machine code, no audit, so no verdict."
     try:
+        from workbench.runner.compiler.chosen import VARIABLE, chosen
         from workbench.runner.compiler.nvrtc import NvrtcError, warm_up
     except ImportError as error:
         yield Check(
@@ -139,18 +140,21 @@ def _nvrtc() -> Iterator[Check]:
             do="pip install cuda-bindings (Linux).",
         )
         return
+    named = os.environ.get(VARIABLE, "")
     try:
-        yield Check(name="NVRTC", status="ok", found=f"{warm_up()}, compiles")
+        version = warm_up()
+        choice = chosen()
+        origin = f", {VARIABLE} names {choice.library}" if choice is not None else ""
+        yield Check(name="NVRTC", status="ok", found=f"{version}, compiles{origin}")
     except NvrtcError as error:
-        yield Check(
-            name="NVRTC", status="missing", found=str(error), cost=cost, do="pip install nvidia-cuda-nvrtc."
-        )
+        do = f"Correct or unset {VARIABLE}." if named else "pip install nvidia-cuda-nvrtc."
+        yield Check(name="NVRTC", status="missing", found=str(error), cost=cost, do=do)
 
 
 def _headers() -> Iterator[Check]:
-    from workbench.runner.compiler.headers import find_headers
+    from workbench.runner.compiler.chosen import nvrtc_headers
 
-    headers = find_headers()
+    headers = nvrtc_headers()
     if not headers.origin:
         yield Check(
             name="CUDA headers",

@@ -22,7 +22,8 @@ from workbench.core.errors import JudgeError
 from workbench.core.plan import Diagnostic
 from workbench.core.wire import MAX_FRAME_BYTES, FrameError, read_frame, write_frame
 from workbench.runner.compiler.children import Child, fork, gather
-from workbench.runner.compiler.headers import Headers, find_headers
+from workbench.runner.compiler.chosen import nvrtc_headers
+from workbench.runner.compiler.headers import Headers
 from workbench.runner.compiler.messages import (
     FILE_NAME,
     BuildAnswer,
@@ -59,7 +60,7 @@ class Process:
 
     def __init__(self, work: Path, prepared: Path) -> None:
         self.work = work
-        self.headers: Headers = find_headers()
+        self.headers: Headers = nvrtc_headers()
         self.versions: dict[str, str] = {}
         self.absent: dict[str, str] = {}
         self.nvrtc: Any = None
@@ -77,7 +78,8 @@ class Process:
             self.nvrtc = nvrtc
         except (ImportError, RuntimeError) as error:
             self.absent["nvrtc"] = (
-                f"NVRTC is not here ({error}). Install nvidia-cuda-nvrtc, or run on Linux where its wheel exists."
+                f"NVRTC is not here ({error}). Install nvidia-cuda-nvrtc, or run on Linux where its wheel exists; "
+                "correct or unset WORKBENCH_NVRTC if it is set."
             )
 
     def _load_host(self, prepared: Path) -> None:

@@ -28,9 +28,9 @@ from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.core.wire import MAX_BUILD_FRAME_BYTES, FrameError, read_frame, write_frame
 from workbench.profile.cubin import BadCubin
 from workbench.runner.compiler.cache import BuildCache, Stored
+from workbench.runner.compiler.chosen import VARIABLE, BadChoice, chosen, nvrtc_headers
 from workbench.runner.compiler.diagnostics import nvrtc_diagnostics, ordered
 from workbench.runner.compiler.fingerprint import cuda_parts, host_parts
-from workbench.runner.compiler.headers import find_headers
 from workbench.runner.compiler.includes import check_includes, check_options
 from workbench.runner.compiler.kernels import read_kernels
 from workbench.runner.compiler.messages import (
@@ -75,17 +75,22 @@ class Builds(msgspec.Struct, frozen=True):
 class Compiler:
     """A warm, sandboxed compiler process; a context manager. One build at a time, from any thread."""
 
-    def __init__(self, *, cache: Path | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, *, cache: Path | None = None, timeout_s: float = TIMEOUT_S, nvrtc: str | None = None
+    ) -> None:
         """Start the process; it gets warm while the caller goes on.
 
         Args:
             cache: folder of finished builds; None takes the user's cache folder.
             timeout_s: limit of one build.
+            nvrtc: the NVRTC to compile with, as WORKBENCH_NVRTC names one; None asks that variable, "" takes the
+                installed one.
         """
         user = Path(platformdirs.user_cache_dir("workbench"))
         self._cache = BuildCache(cache if cache is not None else user / "builds")
         self._prepared = user / "prepared"
         self._timeout_s = timeout_s
+        self._nvrtc = os.environ.get(VARIABLE, "") if nvrtc is None else nvrtc
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._hello: Hello | None = None
@@ -224,6 +229,7 @@ class Compiler:
             "VIRTUAL_ENV",
         )
         environment = {name: os.environ[name] for name in kept if name in os.environ}
+        environment[VARIABLE] = self._nvrtc
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         self._hello = None
         self._process = guarded_popen(
@@ -379,9 +385,15 @@ class Compiler:
         common = (device, options, kernels, debug)
         keys: dict[str, str] = {}
         if arch is not None and "nvrtc" in hello.versions:
-            headers = find_headers()
+            headers = nvrtc_headers(self._nvrtc)
             keys["cuda"] = BuildCache.key(
-                "cuda", *common, arch, hello.versions["nvrtc"], cuda_parts(), headers.folders[1:]
+                "cuda",
+                *common,
+                arch,
+                hello.versions["nvrtc"],
+                _chosen_identity(self._nvrtc),
+                cuda_parts(),
+                headers.folders[1:],
             )
         if host and "host" in hello.versions:
             keys["host"] = BuildCache.key(
@@ -402,6 +414,15 @@ class Compiler:
             self._cache.store(key, Stored(host=result))
         elif result.cause in ("source", "unsupported"):
             self._cache.store(key, Stored(failure=result))
+
+
+def _chosen_identity(named: str) -> str:
+    """Of the NVRTC that was chosen; "" for the installed one."""
+    try:
+        choice = chosen(named)
+        return choice.identity if choice is not None else ""
+    except (BadChoice, OSError):
+        return ""
 
 
 class _ProcessFailed(JudgeError):

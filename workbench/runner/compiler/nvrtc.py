@@ -17,6 +17,7 @@ from typing import Any
 from cuda.bindings import nvrtc
 
 from workbench.core.plan import CompileOptions
+from workbench.runner.compiler.chosen import VARIABLE, BadChoice, chosen
 from workbench.runner.compiler.headers import Headers, heavy_includes
 from workbench.runner.compiler.messages import FILE_NAME, CudaAnswer, Probe
 
@@ -99,8 +100,13 @@ def warm_up() -> str:
     """Load NVRTC and its builtins, reserve the heap of precompiled headers. Returns "NVRTC 13.5".
 
     Raises:
-        NvrtcError: NVRTC is not installed or does not work.
+        NvrtcError: NVRTC is not installed or does not work, or WORKBENCH_NVRTC names none.
     """
+    try:
+        choice = chosen()
+        wanted = choice.load() if choice is not None else None
+    except BadChoice as error:
+        raise NvrtcError(str(error)) from None
     try:
         nvrtc.nvrtcSetPCHHeapSize(PCH_HEAP_BYTES)
         status, major, minor = nvrtc.nvrtcVersion()
@@ -108,6 +114,10 @@ def warm_up() -> str:
         raise NvrtcError(f"NVRTC cannot be loaded: {error}") from None
     if status != _SUCCESS:
         raise NvrtcError(f"NVRTC cannot be loaded: {status.name}")
+    if wanted is not None and wanted != (major, minor):
+        raise NvrtcError(
+            f"{VARIABLE} names NVRTC {wanted[0]}.{wanted[1]}, but {major}.{minor} was loaded before it; unset the other."
+        )
     program = _Program('extern "C" __global__ void warm(float *x) { x[0] = 1; }', ())
     if program.compile(["-arch=sm_75", "-lineinfo"]) != _SUCCESS:
         raise NvrtcError(f"NVRTC cannot compile: {program.log()}")
