@@ -17,14 +17,24 @@ import msgspec
 
 from workbench.runner.host.messages import MAX_FINDINGS, FindingC, FindingsC
 
-FindingKind = Literal["out of bounds", "unwritten read", "race", "same-value race"]
+FindingKind = Literal[
+    "out of bounds", "unwritten read", "race", "same-value race", "index overflow", "inactive lane"
+]
 Space = Literal["global", "shared"]
-_KINDS: dict[int, FindingKind] = {1: "out of bounds", 2: "unwritten read", 3: "race", 4: "same-value race"}
+_KINDS: dict[int, FindingKind] = {
+    1: "out of bounds",
+    2: "unwritten read",
+    3: "race",
+    4: "same-value race",
+    5: "index overflow",
+    6: "inactive lane",
+}
 _INCOMPLETE = (
     (1, "there was not enough memory to follow every buffer"),
     (2, "there were too many atomic or volatile accesses to order them all"),
     (4, "a launch had too many blocks"),
     (8, "further findings were dropped"),
+    (16, "not every block that was chosen was followed to its end"),
 )
 Point = tuple[int, int, int]
 
@@ -81,6 +91,7 @@ class Named(msgspec.Struct, frozen=True):
 
     name: str
     nbytes: int
+    itemsize: int = 1
 
 
 def shared_variables(library: bytes) -> tuple[SharedVariable, ...]:
@@ -182,6 +193,13 @@ def _decode(
         message = f"{buffer} is {'read' if access == 'read' else 'written'} at byte {index}, {side} ({where})"
     elif kind == "unwritten read":
         message = f"{buffer} is read at byte {index}, which nobody has written ({where})"
+    elif kind == "index overflow":
+        wide = max(buffers[int(item.buffer)].itemsize, 1) if int(item.buffer) < len(buffers) else 1
+        wanted = int(item.address)
+        message = (
+            f"{buffer} is {'read' if access == 'read' else 'written'} at element {index // wide} where element "
+            f"{wanted // wide} is meant: 32 bits are too few for this index ({where})"
+        )
     else:
         other_block, other_thread = _point(item.other_block), _point(item.other_thread)
         other_verb = {"read": "reads", "write": "writes", "atomic": "updates"}[_access(int(item.other_how))]

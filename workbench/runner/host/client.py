@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -22,7 +22,7 @@ from workbench.runner.host import messages as m
 from workbench.runner.host.accesses import Accesses, Named, decode, shared_variables
 from workbench.runner.host.arena import Arena
 from workbench.runner.host.child import RunnerDiedError, RunnerProcess
-from workbench.runner.host.faults import CallReport, Fault, explain, warnings_of
+from workbench.runner.host.faults import CallReport, Fault, Placed, explain, warnings_of
 from workbench.runner.host.steps import LaunchError, Layout, pack_steps, tracked
 from workbench.sandbox import Evidence
 
@@ -49,6 +49,8 @@ class HostRunner:
         self._report: m.Report | None = None
         self._closed = False
         self._load_fault: Fault | None = None
+        self.memory_bytes = pool.memory_bytes
+        """Address space that its process may have, from the next start on."""
         self._shared = shared_variables(build.library) if build.instrumented else ()
         self.evidence = pool.evidence
 
@@ -65,7 +67,7 @@ class HostRunner:
             os.ftruncate(page, m.REPORT_BYTES)
             self._report_map = mmap.mmap(page, m.REPORT_BYTES)
             self._report = m.Report.from_buffer(self._report_map)
-            process.send(m.Load(self._pool.memory_bytes, torch), [library, page])
+            process.send(m.Load(self.memory_bytes, torch), [library, page])
             confined = process.expect(m.Confined, START_TIMEOUT_S)
             if isinstance(confined, m.Failed):
                 raise RunnerDiedError(confined.message)
@@ -134,7 +136,40 @@ class HostRunner:
             steps, names = pack_steps(plan, kernels, self.build, layout, bindings, self._pool.rng)
         except LaunchError as error:
             return CallReport(error.fault, time.monotonic() - started, 0, 0)
-        torch = plan.uses_library
+        request = m.Call(layout.mappings, tuple(steps), self._pool.workers)
+        if self.build.instrumented:
+            # One OS thread: the order that is found wanting must not depend on which of them was faster.
+            request = msgspec.structs.replace(
+                request,
+                workers=1,
+                tracked=tracked(layout, arena),
+                variables=tuple((v.offset, v.size, v.ignored) for v in self._shared),
+            )
+        return self.execute(
+            request, arena.descriptors, names, layout.placed, timeout_s=timeout_s, torch=plan.uses_library
+        )
+
+    def execute(
+        self,
+        request: m.Call | m.FarCall,
+        files: Sequence[int],
+        names: list[str],
+        placed: Sequence[Placed],
+        *,
+        timeout_s: float,
+        torch: bool = False,
+    ) -> CallReport:
+        """Send a prepared call with its files and wait for its end.
+
+        Args:
+            names: of each step's kernel or operator, for messages.
+            placed: the buffers by number, for messages.
+
+        Raises:
+            JudgeError: no runner can be started here.
+        """
+        started = time.monotonic()
+        steps = request.steps
         if self._load_fault is not None:
             return CallReport(self._load_fault, time.monotonic() - started, 0, 0)
         if self._process is not None and torch and not self._torch:
@@ -151,16 +186,7 @@ class HostRunner:
         launches = 0
         try:
             self._resume()
-            request = m.Call(layout.mappings, tuple(steps), self._pool.workers)
-            if self.build.instrumented:
-                # One OS thread: the order that is found wanting must not depend on which of them was faster.
-                request = msgspec.structs.replace(
-                    request,
-                    workers=1,
-                    tracked=tracked(layout, arena),
-                    variables=tuple((v.offset, v.size, v.ignored) for v in self._shared),
-                )
-            process.send(request, arena.descriptors)
+            process.send(request, files)
             answer = self._await(process, report, len(steps), timeout_s)
             if answer is None:
                 step = min(int(report.step), len(steps) - 1) if steps else 0
@@ -181,7 +207,7 @@ class HostRunner:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.popen.wait(1)  # its own exit code, before ours
             code = self._drop()
-            fault = explain(report, name, layout.placed, self.build, code)
+            fault = explain(report, name, placed, self.build, code)
         seconds = time.monotonic() - started
         result = CallReport(
             fault,
@@ -189,18 +215,18 @@ class HostRunner:
             launches,
             int(report.switches),
             warnings_of(report) if not fault else (),
-            self._seen(layout, names),
+            self._seen(placed, names),
         )
         if self._process is not None:
             self._pause()
         return result
 
-    def _seen(self, layout: Layout, names: list[str]) -> Accesses | None:
+    def _seen(self, placed: Sequence[Placed], names: list[str]) -> Accesses | None:
         if not self.build.instrumented or self._report_map is None:
             return None
         # A copy: nothing may change between two looks at it.
         page = bytes(self._report_map[m.FINDINGS_AT : m.FINDINGS_AT + ctypes.sizeof(m.FindingsC)])
-        buffers = [Named(p.name, p.nbytes) for p in layout.placed]
+        buffers = [Named(p.name, p.nbytes, p.itemsize) for p in placed]
         return decode(m.FindingsC.from_buffer_copy(page), self.build.library, names, buffers, self._shared)
 
     def _await(
@@ -319,8 +345,11 @@ class HostRunners:
             f"The runner of the host target does not start: {why}.", do="Run `workbench doctor`."
         )
 
-    def start(self, build: HostBuild) -> HostRunner:
+    def start(self, build: HostBuild, *, memory_bytes: int = 0) -> HostRunner:
         """A runner with the library loaded in a sandboxed process.
+
+        Args:
+            memory_bytes: address space beside the usual (`far.py`).
 
         A library that faults while it is loaded gives a runner all of whose calls report that fault.
 
@@ -328,6 +357,7 @@ class HostRunners:
             JudgeError: no runner can be started here.
         """
         runner = HostRunner(self, build)
+        runner.memory_bytes += memory_bytes
         runner._load_fault = runner.load()
         return runner
 

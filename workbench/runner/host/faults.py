@@ -71,6 +71,8 @@ class Placed(msgspec.Struct, frozen=True):
     """First address that is nearer to this buffer than to its neighbours."""
     high: int
     writable: bool
+    itemsize: int = 1
+    """Bytes of an element, where it is known."""
 
 
 def explain(

@@ -41,6 +41,8 @@ class LaunchStep(msgspec.Struct, frozen=True, tag="launch"):
     args: tuple[bytes | tuple[int, ...], ...]
     """Bytes of a parameter, or the addresses that an array holds whose address is the parameter."""
     seed: int
+    blocks: tuple[int, ...] = ()
+    """In a far call: the blocks that are run, as numbers in the launch (x first)."""
 
 
 class TensorView(msgspec.Struct, frozen=True):
@@ -96,6 +98,31 @@ class TrackedBuffer(msgspec.Struct, frozen=True, array_like=True):
     """It holds something when the call starts."""
 
 
+class FarBuffer(msgspec.Struct, frozen=True, array_like=True):
+    """A buffer of a size that no machine here could hold: address space over a few megabytes that repeat."""
+
+    address: int
+    nbytes: int
+    low: int
+    high: int
+    itemsize: int
+    file_offset: int
+    period: int
+    """Bytes of the file that repeat, a whole number of pages."""
+    writable: bool
+
+
+class FarCall(msgspec.Struct, frozen=True, tag="far"):
+    """Run a few blocks of each launch, and watch only where their accesses go; one file comes with this message."""
+
+    buffers: tuple[FarBuffer, ...]
+    steps: tuple[RunStep, ...]
+    per_block: int
+    """Accesses after which a block is given up."""
+    in_all: int
+    """Accesses after which no further block is run."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The runner is up (not confined yet; nothing hostile is near)."""
 
@@ -127,7 +154,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     step: int = -1
 
 
-Request = Load | Call
+Request = Load | Call | FarCall
 Answer = Ready | Confined | Loaded | Done | Failed
 
 
@@ -186,6 +213,18 @@ class VariableC(ctypes.Structure):
     """runtime/abi.h: wb_variable."""
 
     _fields_ = (("offset", ctypes.c_uint64), ("size", ctypes.c_uint64), ("ignored", ctypes.c_uint64))
+
+
+class FarBufferC(ctypes.Structure):
+    """runtime/abi.h: wb_far_buffer."""
+
+    _fields_ = (
+        ("start", ctypes.c_uint64),
+        ("nbytes", ctypes.c_uint64),
+        ("low", ctypes.c_uint64),
+        ("high", ctypes.c_uint64),
+        ("itemsize", ctypes.c_uint64),
+    )
 
 
 class FindingC(ctypes.Structure):

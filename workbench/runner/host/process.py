@@ -78,7 +78,12 @@ class Runner:
             request, fds = receive(self.channel, m.Request, m.MAX_CALL_BYTES)
             if request is None:
                 return
-            answer = self.load(request, fds) if isinstance(request, m.Load) else self.call(request, fds)
+            if isinstance(request, m.Load):
+                answer = self.load(request, fds)
+            elif isinstance(request, m.FarCall):
+                answer = self.far(request, fds)
+            else:
+                answer = self.call(request, fds)
             send(self.channel, answer)
 
     def load(self, request: m.Load, fds: list[int]) -> m.Answer:
@@ -139,6 +144,56 @@ class Runner:
                     wrote(output.address, output.nbytes)
             self.report.step = number + 1
         return m.Done(time.perf_counter() - started, launches)
+
+    def far(self, request: m.FarCall, fds: list[int]) -> m.Answer:
+        """Run a few blocks of each launch over address space that is not there, and see where they reach."""
+        if self.library is None or self.report is None:
+            return m.Failed("load", "no library was loaded")
+        try:
+            why = self.map_far(request.buffers, fds[0])
+        finally:
+            for fd in fds:
+                os.close(fd)
+        if why:
+            return m.Failed("launch", why)
+        told = (m.FarBufferC * max(len(request.buffers), 1))()
+        for to, b in zip(told, request.buffers, strict=False):
+            to.start, to.nbytes, to.low, to.high, to.itemsize = b.address, b.nbytes, b.low, b.high, b.itemsize
+        self.library.wb_far.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64]
+        self.library.wb_far_blocks.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        self.library.wb_far(told, len(request.buffers), request.per_block, request.in_all)
+        launches = 0
+        started = time.perf_counter()
+        try:
+            for number, step in enumerate(request.steps):
+                if isinstance(step, m.FillStep):
+                    ctypes.memset(step.address, 0, step.nbytes)
+                elif isinstance(step, m.LaunchStep) and step.blocks:
+                    blocks = (ctypes.c_uint64 * len(step.blocks))(*step.blocks)
+                    self.library.wb_far_blocks(blocks, len(step.blocks))
+                    failed = self.launch(step, number, 1)
+                    if failed:
+                        return failed
+                    launches += 1
+                self.report.step = number + 1
+        finally:
+            self.library.wb_far(None, 0, 0, 0)
+        return m.Done(time.perf_counter() - started, launches)
+
+    def map_far(self, buffers: tuple[m.FarBuffer, ...], fd: int) -> str:
+        """Address space for each buffer, instead of those of the call before; why not, or ""."""
+        assert self.library is not None
+        for address, span in self.mapped:
+            _libc.munmap(address, span)
+        self.mapped = []
+        # In C: there are thousands of mappings.
+        self.library.wb_far_map.argtypes = [ctypes.c_int, *[ctypes.c_uint64] * 4, ctypes.c_int]
+        for b in buffers:
+            span = -(-b.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+            self.mapped.append((b.address, span))
+            if self.library.wb_far_map(fd, b.file_offset, b.address, span, b.period, int(b.writable)):
+                return "there is not enough address space for the buffers"
+        return ""
 
     def watch(self, request: m.Call) -> Callable[[int, int], Any]:
         """Tell an instrumented library what it has to follow; returns what tells it of bytes that we wrote."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -67,7 +68,7 @@ def pack_steps(
     build: HostBuild,
     layout: Layout,
     bindings: Mapping[int, int],
-    rng: secrets.SystemRandom,
+    rng: random.Random,
 ) -> tuple[list[m.RunStep], list[str]]:
     """The plan's steps with addresses and packed arguments, and the name of each for messages."""
 

@@ -54,6 +54,8 @@ enum wb_finding_kind : uint32_t {
     WB_UNWRITTEN = 2,    // a read of memory that nobody wrote
     WB_RACE = 3,         // unordered accesses of two threads
     WB_SAME_VALUE = 4,   // the same, but the write changed nothing
+    WB_WRAPPED = 5,      // an index that 32 bits were too few for; `address` is the byte offset that was meant
+    WB_INACTIVE = 6,     // a shuffle that reads the value of a lane that takes no part; `offset` is the lane
 };
 
 struct wb_finding {
@@ -76,7 +78,7 @@ constexpr uint32_t kMaxFindings = 64;
 // 4096 bytes behind the report, in the same shared memory.
 struct wb_findings {
     uint32_t count;
-    uint32_t incomplete;  // bits: 1 no memory for a buffer, 2 too many events, 4 too large a launch, 8 findings dropped
+    uint32_t incomplete;  // bits: 1 no memory for a buffer, 2 too many events, 4 too large a launch, 8 findings dropped, 16 cut short
     uint64_t accesses;
     uint32_t launches;
     uint32_t reserved[11];
@@ -93,9 +95,19 @@ struct wb_variable {
     uint64_t ignored;       // the compiler's own: a guard that says whether a constructor ran
 };
 
+// A buffer of a size that is only followed (far.h): sparse address space, with gaps as wide as a lost bit.
+struct wb_far_buffer {
+    uint64_t start, nbytes, low, high;  // low, high: addresses that belong to this buffer more than to another
+    uint64_t itemsize;
+};
+
 // Before the steps of a call; `variables` are the static __shared__ ones.
 void wb_instrument(const wb_tracked *buffers, uint32_t count, const wb_variable *variables, uint32_t variable_count,
                    wb_report *report);
 // A fill or a library step wrote these bytes.
 void wb_written(uint64_t address, uint64_t nbytes);
+// far.cpp
+void wb_far(const wb_far_buffer *buffers, uint32_t count, uint64_t per_block, uint64_t in_all);
+void wb_far_blocks(const uint64_t *blocks, uint32_t count);
+int wb_far_map(int file, uint64_t offset, uint64_t address, uint64_t span, uint64_t period, int writable);
 }

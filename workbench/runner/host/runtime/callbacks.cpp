@@ -1,6 +1,7 @@
 // What `-fsanitize=thread` makes the compiler call at each access of candidate code; nothing of libtsan is linked.
 #include <string.h>
 
+#include "far.h"
 #include "shadow.h"
 
 namespace wb {
@@ -216,6 +217,7 @@ static inline void access(uintptr_t address, uint32_t bytes, uint32_t how, bool 
     Worker *w = worker_of_thread;
     if (!w || !bytes || !w->current) return;  // a static constructor
     if ((uintptr_t)w->current->stack - 1 - address < kStackBytes) return;
+    if (far_on()) return far_access(w, address, bytes, how, place_of(pc));
     w->in_runtime = 1;
     state.findings->accesses++;
     const Shadow *sh = (Shadow *)w->block->shadow;
@@ -272,6 +274,7 @@ static inline void meant_to_change(const volatile void *p, uint32_t bytes, bool 
 
 void saw_launch_end() {
     settle();
+    if (far_on()) return far_launch_end(state.launch);
     wb_findings *f = state.findings;
     const uint32_t count = f->count < kMaxFindings ? f->count : kMaxFindings;
     for (uint32_t i = 0; i < count; ++i) {

@@ -10,6 +10,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "far.h"
 #include "machine.h"
 
 namespace wb {
@@ -35,8 +36,9 @@ static void describe(wb_report *r, const Fiber *at) {
 }
 
 [[noreturn]] void fault(uint32_t kind, const Fiber *at, int line, const char *format, ...) {
-    claim();
     Worker *w = worker_of_thread;
+    if (far_on() && w && at) far_abandon(w);
+    claim();
     if (w) {
         wb_report *r = w->report;
         describe(r, at);
@@ -113,8 +115,9 @@ static int library_base(dl_phdr_info *info, size_t, void *data) {
 static uint64_t base_of_library, end_of_library;
 
 static void on_fault(int number, siginfo_t *info, void *raw) {
-    claim();
     Worker *w = worker_of_thread;
+    if (far_on() && w && w->current) far_abandon(w);
+    claim();
     if (!w) {
         signal(number, SIG_DFL);
         raise(number);
@@ -186,10 +189,11 @@ static void on_fault(int number, siginfo_t *info, void *raw) {
 // A thread that has not waited for long may spin for a thread that has no fiber's turn yet: it gives way, here, inside
 // of the handler, on its own stack; when its turn comes again it returns from the handler.
 static void on_tick(int) {
+    Worker *w = worker_of_thread;
 #ifdef WB_INSTRUMENTED
+    if (far_on() && w && w->current && !w->in_runtime && far_tick()) far_abandon(w);
     return;  // there, spinning threads give way by themselves, and never between a callback and its access
 #endif
-    Worker *w = worker_of_thread;
     if (!w || w->in_runtime) return;
     w->in_runtime = 1;
     give_way(w);

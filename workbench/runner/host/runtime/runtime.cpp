@@ -7,4 +7,5 @@
 #ifdef WB_INSTRUMENTED
 #include "shadow.cpp"
 #include "callbacks.cpp"
+#include "far.cpp"
 #endif

@@ -122,6 +122,7 @@ bool ordered_by_events(uint32_t before, uint32_t before_time, uint32_t block, ui
 void saw_launch(const wb_launch *launch, wb_report *report) {
     Watch &s = state;
     s.report = report;
+    s.launch = launch;
     s.findings = (wb_findings *)((char *)report + 4096);
     s.floor = ++s.clock;
     s.event_count = 0;

@@ -51,6 +51,7 @@ struct Event {
 // What all accesses of one launch share.
 struct Watch {
     wb_report *report;
+    const wb_launch *launch;
     wb_findings *findings;
     uint32_t clock;
     uint32_t floor;  // accesses before this time are ordered before everything that comes
