@@ -288,7 +288,7 @@ def lines_of(library: bytes, places: Iterable[int]) -> dict[int, int]:
             if program is None:
                 continue
             base = 1 if program["version"] < 5 else 0
-            own_file = [_is_own(f.name) for f in program["file_entry"]]
+            own_file = [is_own_file(f.name) for f in program["file_entry"]]
             start, own = -1, 0
             for entry in program.get_entries():
                 state = entry.state
@@ -311,6 +311,6 @@ def lines_of(library: bytes, places: Iterable[int]) -> dict[int, int]:
     return found
 
 
-def _is_own(name: bytes | str) -> bool:
+def is_own_file(name: bytes | str) -> bool:
     text = name.decode(errors="replace") if isinstance(name, bytes) else name
     return bool(text) and not text.endswith((".h", ".hpp", "workbench-entries", "runtime.cpp", ".inc"))

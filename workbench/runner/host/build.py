@@ -15,6 +15,7 @@ from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.runner.host.assembly import watched
 from workbench.runner.host.conditions import asks_for_compiler
 from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
+from workbench.runner.host.sites import annotate
 from workbench.runner.host.toolchain import Prepared, compiler_environment, prepare
 
 TIMEOUT_S = 30
@@ -176,9 +177,8 @@ def compile_host(
             done = run([*compile_, "-S", "-o", "candidate.s", "candidate.cpp"])
             if not done.returncode:
                 assembly = folder / "candidate.s"
-                assembly.write_text(
-                    watched(assembly.read_text(errors="surrogateescape")), errors="surrogateescape"
-                )
+                text = annotate(watched(assembly.read_text(errors="surrogateescape")))
+                assembly.write_text(text, errors="surrogateescape")
                 runtime = str(prepared.watching_runtime)
                 # Without -fsanitize=thread, which would bring libtsan.
                 done = run([prepared.toolchain.compiler, *link, "candidate.s", runtime, "-lpthread"])

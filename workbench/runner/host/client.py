@@ -22,7 +22,9 @@ from workbench.runner.host import messages as m
 from workbench.runner.host.accesses import Accesses, Named, decode, shared_variables
 from workbench.runner.host.arena import Arena
 from workbench.runner.host.child import RunnerDiedError, RunnerProcess
+from workbench.runner.host.counts import COUNTS, Counts, decode_counts
 from workbench.runner.host.faults import CallReport, Fault, Placed, explain, warnings_of
+from workbench.runner.host.sites import read_sites
 from workbench.runner.host.steps import LaunchError, Layout, pack_steps, tracked
 from workbench.sandbox import Evidence
 
@@ -52,6 +54,7 @@ class HostRunner:
         self.memory_bytes = pool.memory_bytes
         """Address space that its process may have, from the next start on."""
         self._shared = shared_variables(build.library) if build.instrumented else ()
+        self._places = read_sites(build.library) if build.instrumented else {}
         self.evidence = pool.evidence
 
     def load(self, *, torch: bool = False) -> Fault | None:
@@ -179,7 +182,8 @@ class HostRunner:
             if unloadable:
                 return CallReport(unloadable, time.monotonic() - started, 0, 0)
         assert self._report is not None and self._report_map is not None and self._process is not None
-        self._report_map[:] = bytes(m.REPORT_BYTES)
+        used = m.REPORT_BYTES if self.build.instrumented else m.FINDINGS_AT
+        self._report_map[:used] = bytes(used)
         process, report = self._process, self._report
         started = time.monotonic()
         fault: Fault | None = None
@@ -216,6 +220,7 @@ class HostRunner:
             int(report.switches),
             warnings_of(report) if not fault else (),
             self._seen(placed, names),
+            self._counted(),
         )
         if self._process is not None:
             self._pause()
@@ -228,6 +233,12 @@ class HostRunner:
         page = bytes(self._report_map[m.FINDINGS_AT : m.FINDINGS_AT + ctypes.sizeof(m.FindingsC)])
         buffers = [Named(p.name, p.nbytes, p.itemsize) for p in placed]
         return decode(m.FindingsC.from_buffer_copy(page), self.build.library, names, buffers, self._shared)
+
+    def _counted(self) -> Counts | None:
+        if not self.build.instrumented or self._report_map is None:
+            return None
+        page = bytes(self._report_map[m.COUNTS_AT : m.COUNTS_AT + COUNTS.itemsize])
+        return decode_counts(page, self._places)
 
     def _await(
         self, process: RunnerProcess, report: m.Report, steps: int, timeout_s: float

@@ -10,6 +10,7 @@ import msgspec
 
 from workbench.core.build import HostBuild
 from workbench.runner.host.accesses import Accesses, AccessFinding
+from workbench.runner.host.counts import Counts
 from workbench.runner.host.messages import Report
 
 FaultKind = Literal["illegal access", "divergent barrier", "hang", "crash", "unsupported", "launch"]
@@ -53,6 +54,8 @@ class CallReport(msgspec.Struct, frozen=True):
     """What the run does on the device, though CUDA's guide leaves it undefined."""
     seen: Accesses | None = None
     """What an instrumented build saw, also where the call ended in a fault; None for a plain build."""
+    counts: Counts | None = None
+    """What an instrumented build counted; None for a plain build."""
 
     @property
     def findings(self) -> tuple[AccessFinding, ...]:

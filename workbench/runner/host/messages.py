@@ -269,6 +269,8 @@ class FindingsC(ctypes.Structure):
 
 FINDINGS_AT = 4096
 """Bytes from the report to the findings of an instrumented run."""
-REPORT_BYTES = FINDINGS_AT + 12288
+COUNTS_AT = FINDINGS_AT + 12288
+"""Bytes from the report to what an instrumented run counts (counts.py)."""
+REPORT_BYTES = COUNTS_AT + (1 << 20)
 assert ctypes.sizeof(Report) <= FINDINGS_AT
-assert ctypes.sizeof(FindingsC) <= REPORT_BYTES - FINDINGS_AT
+assert ctypes.sizeof(FindingsC) <= COUNTS_AT - FINDINGS_AT

@@ -72,15 +72,17 @@ class Toolchain:
 
     @property
     def watching(self) -> tuple[str, ...]:
-        """On top of `flags`: call out at each access. Compiled with these, and linked without."""
+        """On top of `flags`: call out at each access and at each block of code. Compiled with these, linked without."""
         if self.family == "clang":
             return (
                 "-fsanitize=thread",
+                "-fsanitize-coverage=bb,no-prune,trace-pc",
                 *("-mllvm", "-tsan-distinguish-volatile=1"),
                 *("-mllvm", "-tsan-instrument-func-entry-exit=0"),
             )
         return (
             "-fsanitize=thread",
+            "-fsanitize-coverage=trace-pc",
             *("--param", "tsan-distinguish-volatile=1"),
             *("--param", "tsan-instrument-func-entry-exit=0"),
         )

@@ -101,6 +101,54 @@ struct wb_far_buffer {
     uint64_t itemsize;
 };
 
+// Counts for the estimate, behind the findings. All of a site's figures are of the blocks that were sampled.
+enum wb_site_kind : uint32_t { WB_CODE = 0, WB_BUFFER = 1, WB_SHARED_MEMORY = 2 };
+
+constexpr uint32_t kBuckets = 16;
+
+// One place in the code in one step of the plan. A vector access that the host's compiler took apart is counted twice:
+// whole, and in parts (`split_`).
+struct wb_site {
+    uint32_t step, place;  // place: return address, relative to the library's load address
+    uint32_t kind, how;    // how: bits: 1 write, 2 atomic
+    uint32_t width, parts; // bytes a lane at most, and in how many pieces
+    uint64_t requests;     // of a warp; code: how often a warp ran it
+    uint64_t whole_requests, split_requests;
+    uint64_t lanes;        // that took part, added up
+    uint64_t bytes;        // that lanes asked for
+    uint64_t sectors, split_sectors;        // buffers: of 32 bytes
+    uint64_t wavefronts, split_wavefronts;  // shared memory; atomics: lanes that meet at one address or bank
+    uint64_t ideal;        // shared memory: wavefronts without conflicts
+    uint64_t divergent;    // code: how often lanes went on to different places
+    uint32_t reuse[kBuckets];  // loads from buffers, sectors: never touched by the block before; 2^(i-2) lines ago at least
+};
+
+struct wb_step {
+    uint32_t step, sampled;  // sampled: blocks
+    uint64_t blocks, warps;  // warps: of the sampled blocks
+    uint64_t raw, logged;    // events of sampled blocks, and how many of them were kept
+    uint64_t exchanges;      // warp intrinsics, all blocks
+    uint64_t barriers;       // times warps, all blocks
+    uint64_t updates, hottest;  // atomic updates of buffers by threads of all blocks, and most at one address
+};
+
+// What all blocks of a step touched of one buffer, each sector once.
+struct wb_touched {
+    uint32_t step, buffer;
+    uint64_t read, written;
+};
+
+constexpr uint32_t kMaxSites = 4096, kMaxSteps = 256, kMaxTouched = 1024;
+constexpr uint32_t kCountsAt = 4096 + 12288;
+
+struct wb_counts {
+    uint32_t sites, steps, touched;
+    uint32_t incomplete;  // bits: 1 too many places in the code, 2 too many steps, 4 too many buffers
+    wb_step step[kMaxSteps];
+    wb_touched touch[kMaxTouched];
+    wb_site site[kMaxSites];
+};
+
 // Before the steps of a call; `variables` are the static __shared__ ones.
 void wb_instrument(const wb_tracked *buffers, uint32_t count, const wb_variable *variables, uint32_t variable_count,
                    wb_report *report);

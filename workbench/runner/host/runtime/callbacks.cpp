@@ -1,6 +1,7 @@
 // What `-fsanitize=thread` makes the compiler call at each access of candidate code; nothing of libtsan is linked.
 #include <string.h>
 
+#include "counts.h"
 #include "far.h"
 #include "shadow.h"
 
@@ -192,6 +193,7 @@ static void in_shared(Access &a, uintptr_t address, bool reads) {
     if (dynamic < w->launch->shared_bytes) {
         a.at = {1, 0, (int64_t)dynamic};
         if (dynamic + a.bytes > w->launch->shared_bytes) return outside(a);
+        if (counting) counts_access(w, 1, 0, dynamic, a.bytes, a.how, a.pc);
         return touch(a, sh->dynamic, sh->dynamic_written, dynamic, reads);
     }
     if (wb_dynamic_image_size ? address - (uintptr_t)w->dynamic_low < wb_dynamic_image_size
@@ -207,6 +209,7 @@ static void in_shared(Access &a, uintptr_t address, bool reads) {
         if (offset - v.offset >= v.size) continue;
         if (v.ignored) return;
         if (offset - v.offset + a.bytes > v.size) return outside(a);
+        if (counting) counts_access(w, 2, 0, offset, a.bytes, a.how, a.pc);
         return touch(a, sh->fixed, sh->fixed_written, offset, reads);
     }
     if (!is_own_word(address)) outside(a);
@@ -230,7 +233,10 @@ static inline void access(uintptr_t address, uint32_t bytes, uint32_t how, bool 
         a.at = {0, number, (int64_t)offset};
         a.limit = buffer.nbytes;
         if (offset >= buffer.nbytes || offset + bytes > buffer.nbytes) outside(a);
-        else if (buffer.writable) touch(a, buffer.cells, buffer.written, offset, reads);
+        else {
+            counts_access(w, 0, number, offset, bytes, how, a.pc);
+            if (buffer.writable) touch(a, buffer.cells, buffer.written, offset, reads);
+        }
     } else {
         in_shared(a, address, reads);
     }
@@ -274,6 +280,7 @@ static inline void meant_to_change(const volatile void *p, uint32_t bytes, bool 
 
 void saw_launch_end() {
     settle();
+    counts_launch_end();
     if (far_on()) return far_launch_end(state.launch);
     wb_findings *f = state.findings;
     const uint32_t count = f->count < kMaxFindings ? f->count : kMaxFindings;

@@ -6,6 +6,7 @@
 #include "launch.cpp"
 #ifdef WB_INSTRUMENTED
 #include "shadow.cpp"
+#include "counts.cpp"
 #include "callbacks.cpp"
 #include "far.cpp"
 #endif

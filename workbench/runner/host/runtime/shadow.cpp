@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "counts.h"
 #include "shadow.h"
 
 namespace wb {
@@ -136,6 +137,7 @@ void saw_launch(const wb_launch *launch, wb_report *report) {
     if (s.races) s.block_stamp = (uint32_t *)zeros(s.blocks * 4 + 1);
     s.races = s.races && s.block_stamp;
     if (!s.races) s.findings->incomplete |= 4;
+    counts_launch(launch);
 }
 
 static void make_shadow(Worker *w, Block *b) {
@@ -178,11 +180,13 @@ void saw_block(Worker *w, Block *b) {
     // Cells need no clearing: what is older than the block does not count.
     memset(sh->fixed_written, 0, cells_of(sh->fixed_bytes));
     memset(sh->dynamic_written, 0, cells_of(sh->dynamic_bytes));
+    counts_block(w, b);
 }
 
 void saw_rendezvous(Block *b, uint32_t warp, uint32_t lanes) {
     Shadow *sh = (Shadow *)b->shadow;
     const uint32_t now = ++state.clock;
+    counts_exchange(b, warp, !(b->warp[warp].alive & ~lanes));
     if (!(b->warp[warp].alive & ~lanes)) {
         sh->met[warp] = now;
         return;
@@ -213,6 +217,7 @@ static uint64_t barrier_location(const Block *b, uint32_t number) {
 
 void saw_barrier(Block *b, uint32_t number, const uint32_t *masks, uint32_t last_warp, bool all) {
     Shadow *sh = (Shadow *)b->shadow;
+    counts_barrier(b);
     if (all) {
         sh->barrier = ++state.clock;
         return;
@@ -261,6 +266,7 @@ extern "C" __attribute__((visibility("default"))) void wb_instrument(
         const uint64_t end = variables[i].offset + variables[i].size;
         if (end > s.fixed_bytes) s.fixed_bytes = end;
     }
+    counts_call(buffers, count, report);
     if (!count) return;
     s.low = buffers[0].low & ~(uintptr_t)4095;
     s.span = ((buffers[count - 1].high + 4095) & ~(uintptr_t)4095) - s.low;
