@@ -10,10 +10,12 @@ from host_kernels.harness import KERNELS, HostRunners, built, empty, given, must
 
 from workbench.runner.host.client import HostRunner
 from workbench.runner.host.faults import Fault
+from workbench.runner.host.toolchain import find_toolchain
 
 NAMES = (
     "read_behind", "read_before", "write_input", "write_behind", "null_pointer", "stack_overflow", "spin", "divergent_barrier",
     "two_barriers", "returns_early", "wrong_mask", "traps", "shared_behind", "divides", "fine", "atomic_behind", "large_frame",
+    "misaligned", "misaligned_shared", "no_first_value",
 )  # fmt: skip
 X = np.arange(1000, dtype=np.float32)
 
@@ -160,3 +162,39 @@ def test_a_fault_inside_an_intrinsic_is_at_the_line_that_called_it(runner: HostR
 def test_a_frame_larger_than_a_stack_does_not_reach_another_threads_stack(runner: HostRunner) -> None:
     found = fault(run(runner, "large_frame", 1, 32, [zeros(4, np.int32), 1]))
     assert (found.kind, found.buffer) == ("illegal access", "stack")
+
+
+@pytest.fixture
+def sees_alignment() -> None:
+    found = find_toolchain()
+    if found is None or found.family != "gcc":
+        pytest.skip("clang checks the alignment of single values, not of vectors")
+
+
+@pytest.mark.usefixtures("sees_alignment")
+def test_a_vector_access_at_an_address_that_the_device_refuses_is_a_fault(runner: HostRunner) -> None:
+    args = [given(X, "weight"), empty(32, np.float32)]
+    must_run(runner, "misaligned", 1, 32, [*args, 8])
+    found = fault(run(runner, "misaligned", 1, 32, [*args, 9]))
+    assert (found.kind, found.buffer, found.index, found.access) == ("illegal access", "weight", 36, "")
+    assert found.line == line_of("the vector read") and "16 bytes" in found.message
+
+
+@pytest.mark.usefixtures("sees_alignment")
+def test_a_misaligned_vector_write_to_shared_memory_is_a_fault(runner: HostRunner) -> None:
+    y = empty(32, np.float32)
+    must_run(runner, "misaligned_shared", 1, 1, [y, 2], shared=64)
+    found = fault(run(runner, "misaligned_shared", 1, 1, [y, 3], shared=64))
+    assert (found.kind, found.buffer, found.index, found.access) == (
+        "illegal access",
+        "shared memory",
+        12,
+        "write",
+    )
+    assert found.line == line_of("the vector write") and "8 bytes" in found.message
+
+
+def test_a_sum_without_a_first_value_does_not_happen_to_begin_at_zero(runner: HostRunner) -> None:
+    y = empty(3, np.float32)
+    must_run(runner, "no_first_value", 1, 1, [given(X, "x"), y, 8])
+    assert not (np.abs(y.result) < 1e30).any(), y.result  # clang takes NaN

@@ -75,3 +75,24 @@ extern "C" __global__ void large_frame(int *y, int n) {
     for (int i = 0; i < n; ++i) local[i * 100] = i;
     y[0] = local[0];
 }
+extern "C" __global__ void misaligned(const float *x, float *y, int at) {
+    const float4 v = *reinterpret_cast<const float4 *>(x + at);  // the vector read
+    y[threadIdx.x] = v.x + v.w;
+}
+extern "C" __global__ void misaligned_shared(float *y, int at) {
+    extern __shared__ float kept[];
+    *reinterpret_cast<float2 *>(kept + at) = make_float2(1.f, 2.f);  // the vector write
+    __syncthreads();
+    y[threadIdx.x] = kept[at];
+}
+struct Running {
+    float top = 0.f;
+    float sum;
+};
+extern "C" __global__ void no_first_value(const float *x, float *y, int n) {
+    float sum;
+    float rows[4];
+    Running running;
+    for (int i = 0; i < n; ++i) sum += x[i], rows[i % 4] += x[i], running.sum += x[i];
+    y[0] = sum, y[1] = rows[3], y[2] = running.sum;
+}

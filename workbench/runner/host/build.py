@@ -150,6 +150,7 @@ def compile_host(
     compile_ = [
         prepared.toolchain.compiler,
         *prepared.toolchain.flags,
+        *prepared.toolchain.checking,
         *(prepared.watching if instrumented else prepared.include),
         "-fmax-errors=20" if prepared.toolchain.family == "gcc" else "-ferror-limit=20",
         "-fdiagnostics-color=never",
@@ -160,6 +161,8 @@ def compile_host(
         ),
     ]
     link = ["-shared", "-Wl,-Bsymbolic,-z,now,-z,noexecstack,--no-undefined", "-o", "candidate.so"]
+
+    libraries = prepared.toolchain.libraries
 
     def run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -181,9 +184,9 @@ def compile_host(
                 assembly.write_text(text, errors="surrogateescape")
                 runtime = str(prepared.watching_runtime)
                 # Without -fsanitize=thread, which would bring libtsan.
-                done = run([prepared.toolchain.compiler, *link, "candidate.s", runtime, "-lpthread"])
+                done = run([prepared.toolchain.compiler, *link, "candidate.s", runtime, *libraries])
         else:
-            done = run([*compile_, *link, "candidate.cpp", str(prepared.runtime), "-lpthread"])
+            done = run([*compile_, *link, "candidate.cpp", str(prepared.runtime), *libraries])
     except subprocess.TimeoutExpired:
         return failure("timeout", Diagnostic(f"the host compiler was not done after {timeout_s:g} s"))
     said = done.stderr[: 1 << 20].decode(errors="replace")

@@ -20,7 +20,9 @@ _KINDS: dict[int, FaultKind] = {
     3: "crash",
     4: "launch",
     5: "illegal access",
+    6: "illegal access",
 }
+_SIGNAL, _MISALIGNED = 1, 6
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ def explain(
     if kind == 0 or kind not in _KINDS:
         how = "ended" if exit_code is None else _how(exit_code)
         return Fault("crash", f"the runner {how}" + (f" while {kernel} ran" if kernel else ""), kernel)
-    if kind != 1:
+    if kind not in (_SIGNAL, _MISALIGNED):
         text = report.text.decode(errors="replace") or "no reason given"
         line = max(0, min(int(report.line), 10**7))
         at = f"{where}, line {line}" if line else where
@@ -97,7 +99,7 @@ def explain(
     line = line_of(build.library, int(report.pc)) if report.pc else 0
     at = f"{where}, line {line}" if line else where
     number = int(report.signal)
-    if number not in (signal.SIGSEGV, signal.SIGBUS):
+    if kind == _SIGNAL and number not in (signal.SIGSEGV, signal.SIGBUS):
         signals: dict[int, str] = {
             signal.SIGFPE: "integer division by zero (undefined on the device)",
             signal.SIGILL: "an instruction that must not be reached",
@@ -112,7 +114,15 @@ def explain(
     verb = {"write": "write to", "read": "read of"}.get(access, "access to")
     address = int(report.address)
     buffer, index = "", None
-    if report.place == 1:
+    if kind == _MISALIGNED:
+        near = next((p for p in placed if p.low <= address < p.high), None)
+        if report.place == 2:
+            buffer, index = "shared memory", int(report.offset)
+        elif near is not None and report.place == 0:
+            buffer, index = near.name, address - near.address
+        place = f"{buffer} at byte {index}" if buffer else f"address 0x{address:x}"
+        text = f"misaligned {verb} {place}: a value of its type lies at a multiple of {number} bytes"
+    elif report.place == 1:
         buffer = "stack"
         text = "a thread's stack overflowed (128 KiB on the host)"
     elif report.place == 2:

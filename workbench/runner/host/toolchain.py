@@ -71,6 +71,19 @@ class Toolchain:
         return (*shared, *self.machine, *folders)
 
     @property
+    def checking(self) -> tuple[str, ...]:
+        """For candidates alone, on top of `flags`: a misaligned access is a fault, as on the device, and a local variable
+        without a first value holds a huge number instead of the zero that a register happens to hold."""
+        pattern = self.family == "clang" or int(self.version.split()[-1].split(".")[0] or 0) >= 12
+        return ("-fsanitize=alignment", *(("-ftrivial-auto-var-init=pattern",) if pattern else ()))
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """What a candidate is linked with: the system's own, and not the library behind `checking`, which the runtime
+        replaces."""
+        return ("-nodefaultlibs", "-lstdc++", "-lm", "-lpthread", "-lc", "-lgcc")
+
+    @property
     def watching(self) -> tuple[str, ...]:
         """On top of `flags`: call out at each access and at each block of code. Compiled with these, linked without."""
         if self.family == "clang":
@@ -95,6 +108,7 @@ class Toolchain:
             self.compiler,
             self.version,
             *self.flags,
+            *self.checking,
             *self.watching,
             platform.machine(),
             *_stamps(self),
@@ -267,7 +281,9 @@ def _prepare_into(
     else:  # its file is found beside the header's name
         shutil.copy(INCLUDE / PRELUDE, folder / PRELUDE)
         header, output, more = PRELUDE, f"{PRELUDE}.gch", []
-    _compile(toolchain, folder, [*flags, "-x", "c++-header", header, "-o", output, *more])
+    _compile(
+        toolchain, folder, [*toolchain.checking, *flags, "-x", "c++-header", header, "-o", output, *more]
+    )
     # The runtime's own speed matters more than how long it takes to compile.
     _compile(toolchain, folder, [*defines, "-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"])
 

@@ -24,6 +24,7 @@ enum wb_fault_kind : uint32_t {
     WB_TRAP = 3,         // __trap() or a failed assert
     WB_LAUNCH = 4,       // the launch itself is impossible
     WB_SHARED = 5,       // a write past the end of shared memory
+    WB_MISALIGNED = 6,   // a vector access at a place that its type must not have: address, pc; signal is the alignment
 };
 
 // A page that the client maps too. Written by hostile code: it explains, and proves nothing.

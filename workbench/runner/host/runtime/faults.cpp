@@ -114,6 +114,20 @@ static int library_base(dl_phdr_info *info, size_t, void *data) {
 
 static uint64_t base_of_library, end_of_library;
 
+// Of the report's address: a thread's stack, dynamic shared memory, or neither.
+static void locate(Worker *w) {
+    wb_report *r = w->report;
+    int64_t offset = 0;
+    if (stack_holds(r->address, &offset)) {
+        r->place = 1;
+        r->offset = offset;
+    } else if (r->address + 4096 >= (uint64_t)(uintptr_t)w->dynamic_low &&
+               r->address < (uint64_t)(uintptr_t)w->dynamic_high + 4096) {
+        r->place = 2;
+        r->offset = (int64_t)(r->address - (uint64_t)(uintptr_t)w->dynamic_low);
+    }
+}
+
 static void on_fault(int number, siginfo_t *info, void *raw) {
     Worker *w = worker_of_thread;
     if (far_on() && w && w->current) far_abandon(w);
@@ -171,17 +185,7 @@ static void on_fault(int number, siginfo_t *info, void *raw) {
         r->pc = context->uc_mcontext.regs[30] - 4 - base_of_library;
     }
 #endif
-    int64_t offset = 0;
-    if (number == SIGSEGV || number == SIGBUS) {
-        if (stack_holds(r->address, &offset)) {
-            r->place = 1;
-            r->offset = offset;
-        } else if (r->address + 4096 >= (uint64_t)(uintptr_t)w->dynamic_low &&
-                   r->address < (uint64_t)(uintptr_t)w->dynamic_high + 4096) {
-            r->place = 2;
-            r->offset = (int64_t)(r->address - (uint64_t)(uintptr_t)w->dynamic_low);
-        }
-    }
+    if (number == SIGSEGV || number == SIGBUS) locate(w);
     __atomic_store_n(&r->kind, (uint32_t)WB_SIGNAL, __ATOMIC_RELEASE);
     leave();
 }
@@ -240,6 +244,37 @@ void watch_thread(Worker *) {
 }  // namespace wb
 
 using namespace wb;
+
+// What -fsanitize=alignment calls; its own library is not linked. A GPU stops at such an access ("misaligned address"),
+// a CPU may well go on: float4 loads from rows whose length is no multiple of four would look right here.
+struct Mismatch {
+    const char *file;
+    uint32_t line, column;
+    const void *type;
+    uint8_t log_alignment, kind;  // kind: 0 a load, 1 a store, 2 a reference, 3 and up a member
+};
+
+static void misaligned(const Mismatch *found, uint64_t address, void *from) {
+    Worker *w = worker_of_thread;
+    // Candidates may count on 16 bytes, and no load of the device asks for more.
+    const uint64_t alignment = found->log_alignment < 4 ? 1u << found->log_alignment : 16;
+    if (!(address & (alignment - 1)) || !w) return;
+    claim();
+    wb_report *r = w->report;
+    describe(r, w->current);
+    r->signal = (uint32_t)alignment;
+    r->address = address;
+    r->access = found->kind == 0 ? 1 : found->kind == 1 ? 2 : 0;
+    const uint64_t pc = (uint64_t)(uintptr_t)from;
+    if (pc > base_of_library && pc < end_of_library) r->pc = pc - 1 - base_of_library;
+    locate(w);
+    __atomic_store_n(&r->kind, (uint32_t)WB_MISALIGNED, __ATOMIC_RELEASE);
+    leave();
+}
+
+extern "C" WB_HIDDEN void __ubsan_handle_type_mismatch_v1(const Mismatch *found, void *address) {
+    misaligned(found, (uint64_t)(uintptr_t)address, __builtin_return_address(0));
+}
 
 extern "C" WB_HIDDEN void wb_trap(const char *why, int line) {
     Worker *w = worker_of_thread;
