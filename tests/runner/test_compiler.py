@@ -346,6 +346,16 @@ def test_a_template_bomb_is_cut_and_the_next_candidate_still_compiles(tmp_path: 
         good(build(compiler, SCALE))
 
 
+def test_a_host_build_that_does_not_end_is_cut(tmp_path: Path) -> None:
+    text = ENDLESS.replace("__device__", "static").replace("24, 0", "22, 0")
+    source = CandidateSource(plan="", plan_line=1, device=text + SCALE, sha256="")
+    with Compiler(cache=tmp_path, timeout_s=2.0) as compiler:
+        builds = compiler.build(source, CompileOptions(), ("scale",), file_name="k.cu", arch=None, host=True)
+        failure = builds.host
+        assert isinstance(failure, BuildFailure)
+        assert failure.cause == "timeout", failure
+
+
 def test_a_timeout_leaves_a_compiler_that_works(tmp_path: Path) -> None:
     with Compiler(cache=tmp_path, timeout_s=4.0) as compiler:
         first = compiler.versions

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import resource
 import shutil
@@ -26,6 +27,7 @@ from workbench.runner.compiler.chosen import nvrtc_headers
 from workbench.runner.compiler.headers import Headers
 from workbench.runner.compiler.messages import (
     FILE_NAME,
+    PATIENCE,
     BuildAnswer,
     BuildRequest,
     CudaAnswer,
@@ -129,13 +131,14 @@ class Process:
         self.precompiled.collect()
         folder = self.work / f"build-{request.number}"
         folder.mkdir(mode=0o700)
-        cpu_s = int(request.timeout_s) + 5
+        cpu_s = math.ceil(request.timeout_s)
+        limit_s = PATIENCE * request.timeout_s
         children: dict[str, Child] = {}
         if request.arch is not None:
             children["cuda"] = fork(lambda: self._cuda(request), cpu_s=cpu_s)
         if request.host:
             children["host"] = fork(lambda: self._host(request, folder), cpu_s=cpu_s)
-        answers = gather(list(children.values()), request.timeout_s, memory_bytes=MEMORY_BYTES)
+        answers = gather(list(children.values()), limit_s, memory_bytes=MEMORY_BYTES)
         shutil.rmtree(folder, ignore_errors=True)
         packed = dict(zip(children, answers, strict=True))
         return BuildAnswer(number=request.number, cuda=packed.get("cuda"), host=packed.get("host"))
@@ -171,7 +174,7 @@ class Process:
             prepared=self.host,
             debug=request.debug,
             instrumented=request.instrumented,
-            timeout_s=request.timeout_s,
+            timeout_s=PATIENCE * request.timeout_s,
         )
         if isinstance(result, HostBuild):
             return HostAnswer(build=result)

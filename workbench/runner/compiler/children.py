@@ -10,6 +10,7 @@ import os
 import resource
 import selectors
 import signal
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,11 @@ OUT_OF_MEMORY = 2
 """Exit status of a child whose memory was not enough."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_LENGTH = struct.Struct("<Q")
+"""Goes before each answer: an answer is complete before its child is gone, whose memory takes tens of milliseconds
+to give back after a large precompiled header."""
+_leaving: list[int] = []
+"""Children that answered and were killed, and whose memory may still be on its way back."""
 
 
 @dataclass
@@ -32,19 +38,42 @@ class Child:
     pid: int
     pipe: int
     started: float
+    cpu_s: int
     chunks: list[bytes] = field(default_factory=list)
     size: int = 0
     done: bool = False
 
+    announced: int | None = None
+    """Bytes that its answer takes, its length included; None until that length is here."""
+
+    def take(self, chunk: bytes) -> bool:
+        """Add what came through the pipe ("" at its end); whether there is nothing more to wait for."""
+        self.size += len(chunk)
+        if not chunk or self.size > MAX_BUILD_FRAME_BYTES // 2:
+            return True
+        self.chunks.append(chunk)
+        if self.announced is None and self.size >= _LENGTH.size:
+            self.chunks = [b"".join(self.chunks)]
+            self.announced = _LENGTH.size + _LENGTH.unpack_from(self.chunks[0])[0]
+        return self.announced is not None and self.size >= self.announced
+
+    def answer(self) -> bytes | None:
+        """What it answered; None where some of it is missing, or where there is too much."""
+        return b"".join(self.chunks)[_LENGTH.size :] if self.size == self.announced else None
+
 
 def fork(work: Callable[[], msgspec.Struct], *, cpu_s: int) -> Child:
-    """Start `work` in a child; what it returns is packed and comes through the child's pipe."""
+    """Start `work` in a child; what it returns is packed and comes through the child's pipe.
+
+    Children of earlier builds are waited for first: no two builds are ever alive together but the parts of one.
+    """
+    reap()
     reader, writer = os.pipe()
     started = time.perf_counter()
     pid = os.fork()
     if pid:
         os.close(writer)
-        return Child(pid, reader, started)
+        return Child(pid, reader, started, cpu_s)
     code = 1
     try:
         os.close(reader)
@@ -59,7 +88,7 @@ def fork(work: Callable[[], msgspec.Struct], *, cpu_s: int) -> Child:
             raise
         except Exception as error:
             answer = _encode(Ended(cause="died", detail=f"{type(error).__name__}: {error}"[:2000]))
-        view = memoryview(answer)
+        view = memoryview(_LENGTH.pack(len(answer)) + answer)
         while view:
             view = view[os.write(writer, view) :]
         code = 0
@@ -81,30 +110,42 @@ def gather(children: list[Child], timeout_s: float, *, memory_bytes: int) -> lis
                 break
             for key, _ in selector.select(left):
                 child = key.data
-                chunk = os.read(child.pipe, 1 << 20)
-                child.size += len(chunk)
-                if chunk and child.size <= MAX_BUILD_FRAME_BYTES // 2:
-                    child.chunks.append(chunk)
-                    continue
-                child.done = True
-                selector.unregister(child.pipe)
+                child.done = child.take(os.read(child.pipe, 1 << 20))
+                if child.done:
+                    selector.unregister(child.pipe)
     return [_finish(child, memory_bytes) for child in children]
 
 
+def reap() -> None:
+    """Wait for the children that have answered to be gone."""
+    while _leaving:
+        os.waitpid(_leaving.pop(), 0)
+
+
 def _finish(child: Child, memory_bytes: int) -> bytes:
-    """Reap a child. One that did not end is left to the client, which kills the whole group and starts it anew."""
+    """End a child that answered; reap one that ended without. One that does neither is left to the client, which
+    kills the whole group and starts it anew.
+    """
     os.close(child.pipe)
+    answer = child.answer()
+    if answer is not None:
+        # Nothing of it may run on, whatever the candidate made of it.
+        os.kill(child.pid, signal.SIGKILL)
+        _leaving.append(child.pid)
+        return answer
     seconds = time.perf_counter() - child.started
     if not child.done:
         with contextlib.suppress(OSError):
             os.kill(child.pid, signal.SIGKILL)
         return _encode(Ended(cause="timeout", detail=f"after {seconds:.0f} s", seconds=seconds))
     _, status, usage = os.wait4(child.pid, 0)
-    if status == 0 and child.size <= MAX_BUILD_FRAME_BYTES // 2:
-        return b"".join(child.chunks)
     starved = os.WIFEXITED(status) and os.WEXITSTATUS(status) == OUT_OF_MEMORY
     if starved or usage.ru_maxrss * 1024 > memory_bytes // 2:
         return _encode(Ended(cause="memory", detail="out of memory", seconds=seconds))
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
+        used = usage.ru_utime + usage.ru_stime
+        if os.WTERMSIG(status) == signal.SIGXCPU or used >= child.cpu_s:
+            return _encode(Ended(cause="timeout", detail=f"after {used:.0f} s of one core", seconds=seconds))
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         return _encode(Ended(cause="died", detail=f"ended by {name}", seconds=seconds))

@@ -34,6 +34,7 @@ from workbench.runner.compiler.fingerprint import cuda_parts, host_parts
 from workbench.runner.compiler.includes import check_includes, check_options
 from workbench.runner.compiler.kernels import read_kernels
 from workbench.runner.compiler.messages import (
+    PATIENCE,
     BuildAnswer,
     BuildRequest,
     CudaResult,
@@ -82,7 +83,8 @@ class Compiler:
 
         Args:
             cache: folder of finished builds; None takes the user's cache folder.
-            timeout_s: limit of one build.
+            timeout_s: processor time of one build, seconds; by the clock it may take `messages.PATIENCE` times as
+                long, so that a machine whose cores are all taken fails no one.
             nvrtc: the NVRTC to compile with, as WORKBENCH_NVRTC names one; None asks that variable, "" takes the
                 installed one.
         """
@@ -267,7 +269,7 @@ class Compiler:
         assert process is not None and process.stdin is not None
         try:
             write_frame(process.stdin.fileno(), request)
-            answer: BuildAnswer | None = self._read(BuildAnswer, request.timeout_s + _GRACE_S)
+            answer: BuildAnswer | None = self._read(BuildAnswer, PATIENCE * request.timeout_s + _GRACE_S)
             if answer is not None and answer.number == request.number:
                 return answer
             cause, detail = "died", "it ended without an answer"

@@ -13,6 +13,9 @@ from workbench.core.plan import CompileOptions
 
 FILE_NAME = "candidate.cu"
 """Every build sees this name, so that a build does not depend on where the file lies."""
+PATIENCE = 4
+"""A build may take so many times its processor time by the clock: on a machine whose cores are all taken an honest
+candidate must not run out of time."""
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
@@ -39,6 +42,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True, tag="build"):
     host: bool
     debug: bool
     timeout_s: float
+    """Processor time of each of its processes, seconds; by the clock, `PATIENCE` times as long."""
     instrumented: bool = False
     """The host build is the one whose every access is seen."""
 

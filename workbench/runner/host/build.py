@@ -19,6 +19,8 @@ from workbench.runner.host.sites import annotate
 from workbench.runner.host.toolchain import Prepared, compiler_environment, prepare
 
 TIMEOUT_S = 30
+_OUT_OF_TIME = re.compile(r"(CPU time limit exceeded|Cputime limit exceeded)", re.IGNORECASE)
+"""What gcc's and clang's drivers say of a compiler that met the processor limit of its process."""
 _ENTRIES = "workbench-entries"
 _NAME = re.compile(r"[A-Za-z_]\w*(::[A-Za-z_]\w*)* *(<[A-Za-z0-9_:<>, *&.+\-]*>)?", re.ASCII)
 _DEFINE = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?", re.ASCII)
@@ -191,6 +193,8 @@ def compile_host(
         return failure("timeout", Diagnostic(f"the host compiler was not done after {timeout_s:g} s"))
     said = done.stderr[: 1 << 20].decode(errors="replace")
     if done.returncode:
+        if _OUT_OF_TIME.search(said):
+            return failure("timeout", Diagnostic("the host compiler used up its processor time"))
         diagnostics = _diagnostics(said, file_name, changed, kernels)
         cause = "memory" if "out of memory" in said or "cannot allocate" in said.lower() else "source"
         if (
