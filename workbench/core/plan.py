@@ -118,14 +118,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
     """Line of `def forward` in the candidate's own file."""
 
+    backward: Plan | None = None
+    """What `backward` does, as a plan of its own: its signature is forward's, the saved tensors and the incoming
+    gradients (`dialect.backward.backward_size`), its outputs are the gradients, its options are forward's."""
+
+    @property
+    def halves(self) -> tuple[Plan, ...]:
+        """Forward, and backward where there is one."""
+        return (self,) if self.backward is None else (self, self.backward)
+
     @property
     def kernels(self) -> tuple[str, ...]:
-        """Kernel names in launch order, each once."""
-        return tuple(dict.fromkeys(s.kernel for s in self.steps if isinstance(s, Launch)))
+        """Kernel names in launch order, backward's included, each once."""
+        steps = (s for half in self.halves for s in half.steps)
+        return tuple(dict.fromkeys(s.kernel for s in steps if isinstance(s, Launch)))
 
     @property
     def uses_library(self) -> bool:
-        return any(isinstance(s, LibraryStep) for s in self.steps)
+        """Whether forward or backward has a library step."""
+        return any(isinstance(s, LibraryStep) for half in self.halves for s in half.steps)
 
 
 class NotCovered(msgspec.Struct, frozen=True):

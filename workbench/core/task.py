@@ -15,13 +15,14 @@ Scalar = int | float | bool | str | None
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One thing that a plan's `forward` may ask for by name."""
+    """One thing that a plan's `forward` or `backward` may ask for by name."""
 
     name: str
     """The identifier: "x", "layers_0_weight", "eps". Not unique where a task is ambiguous; `key` is."""
     key: str
     """The raw name, which `params["..."]` takes: "x", "layers.0.weight", "norm.eps"."""
-    role: Literal["input", "parameter", "buffer", "attribute"]
+    role: Literal["input", "parameter", "buffer", "attribute", "gradient", "saved"]
+    """The last two are seen by `backward` alone: what comes in, and what `forward` saved."""
     tensor: TensorSpec | None = None
     """None for a scalar."""
     value: Scalar = None
@@ -62,6 +63,10 @@ class SizeSpec(msgspec.Struct, frozen=True):
     """Each input read once and each output written once, bytes."""
     flops: int = 0
     """As torch's FlopCounterMode counts the reference; matrix products and convolutions only."""
+    gradients: tuple[str, ...] = ()
+    """Paths of the float inputs and parameters that have a gradient, in signature order: what `backward` returns."""
+    incoming: tuple[int, ...] = ()
+    """Numbers of the outputs that a gradient comes in for."""
     judged: bool = True
     """False: its shapes are known, but this target never allocates it (a full size on the host)."""
 
@@ -91,6 +96,8 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["eval", "train"] = "train"
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     own_kernels_only: bool = False
+    backward: bool = False
+    """A candidate without `backward` fails `parse`."""
     random: bool = False
     """The reference draws random numbers in this mode (never true of a task that can be judged)."""
     reference: str = ""

@@ -139,6 +139,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     memory: Memory = Memory()
     seeds: tuple[int, ...] = ()
     seconds: Seconds = Seconds()
+    gradients: tuple[str, ...] = ()
+    """Paths whose gradients were judged; empty where the candidate has no `backward`."""
     own_kernel_share: float | None = None
     """Share of GPU time in the candidate's own kernels; null where it was not measured."""
     reproduction: bool = False
@@ -166,7 +168,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         passed = sum(g.status in ("pass", "warn") for g in self.gates)
         warned = [g.name for g in self.gates if g.status == "warn"]
         if not self.timing:
-            claims.append(f"{passed} gates on {self.target}, speed needs GPU")
+            both = ", forward and backward" if self.gradients else ""
+            claims.append(f"{passed} gates on {self.target}{both}, speed needs GPU")
         if warned:
             claims.append(f"warns: {', '.join(warned)}")
         if self.unchecked:

@@ -28,6 +28,7 @@ from workbench.core.plan import (
 )
 from workbench.core.task import SizeSpec
 from workbench.core.tensors import ITEMSIZE, TensorSpec, contiguous
+from workbench.dialect.backward import backward_size
 from workbench.dialect.dtypes import canonical
 from workbench.dialect.ops import OpError, infer
 from workbench.dialect.signature import signature_text
@@ -62,17 +63,30 @@ Value = int | float | bool | str
 class PlanBuilder:
     """One plan at one size, step by step. Every method raises PlanError for what the dialect does not allow."""
 
-    def __init__(self, size: SizeSpec, limits: LaunchLimits, *, own_kernels_only: bool = False) -> None:
+    def __init__(
+        self,
+        size: SizeSpec,
+        limits: LaunchLimits,
+        *,
+        own_kernels_only: bool = False,
+        forward: PlanBuilder | None = None,
+    ) -> None:
+        """
+        Args:
+            size: the signature; backward's own (`backward.backward_size`) with `forward`.
+            forward: this is the backward of that plan: knobs and compile options are one for both.
+        """
         self.size = size
+        self.forward = forward
         self.limits = limits
         self.own_kernels_only = own_kernels_only
         self.tensors: list[PlanTensor] = []
         self.steps: list[Step] = []
-        self.defines: dict[str, str] = {}
+        self.defines: dict[str, str] = {} if forward is None else forward.defines
         self.fast_math = False
         self.max_registers: int | None = None
-        self.knobs: dict[str, Knob] = {}
-        self.values: dict[str, Value] = {}
+        self.knobs: dict[str, Knob] = {} if forward is None else forward.knobs
+        self.values: dict[str, Value] = {} if forward is None else forward.values
         self.saved: dict[str, int] = {}
         self._signature: dict[str, int] = {}
         self._parameters = size.by_path()
@@ -284,17 +298,26 @@ class PlanBuilder:
         for name, value in (defines or {}).items():
             if not isinstance(name, str) or not _DEFINE_NAME.fullmatch(name) or len(name) > 200:
                 raise PlanError(f"compile: {shown(name)} is no name of a macro.")
-            self.defines[name] = define_text(name, value)
+            text = define_text(name, value)
+            if self.forward is not None and self.defines.get(name, text) != text:
+                raise PlanError(
+                    f"compile: {name} is {self.defines[name]} in forward; both are compiled together, so use another name."
+                )
+            self.defines[name] = text
             if len(self.defines) > 256:
                 raise PlanError("compile: more than 256 defines.")
         if fast_math is not None:
             if not isinstance(fast_math, bool):
                 raise PlanError(f"compile: fast_math={shown(fast_math)} should be True or False.")
-            self.fast_math = fast_math
+            self._both().fast_math = fast_math
         if max_registers is not None:
             if not is_int(max_registers) or not 16 <= max_registers <= 255:
                 raise PlanError(f"compile: max_registers={shown(max_registers)} should be 16 to 255.")
-            self.max_registers = max_registers
+            self._both().max_registers = max_registers
+
+    def _both(self) -> PlanBuilder:
+        """Where what forward and backward share is kept."""
+        return self if self.forward is None else self.forward
 
     def tune(self, name: Any, default: Any, choices: Any, chosen: Any = None) -> Value:
         """A knob; its value is `chosen`, else its default."""
@@ -329,12 +352,24 @@ class PlanBuilder:
         """Hand a tensor to `backward`."""
         if not isinstance(name, str) or not name.isidentifier() or len(name) > 100:
             raise PlanError('save: a saved tensor needs a name: save(rstd), or save(t, name="rstd").')
+        if self.forward is not None:
+            raise PlanError("save: forward hands tensors to backward; backward returns gradients.")
         self._known(number)
+        taken = [p for p in self.size.parameters if p.name == name and p.path != self.tensors[number].path]
+        if taken:
+            raise PlanError(
+                f"save: {name} is a name of the signature already; save(t, name=...) takes another."
+            )
         if self.saved.get(name, number) != number:
             raise PlanError(f"save: {name} is saved already, as another tensor.")
         self.saved[name] = number
 
-    def finish(self, outputs: Sequence[int], line: int = 0) -> Plan:
+    def backward(self) -> PlanBuilder:
+        """The builder of this plan's backward; forward's tensors and what it saved are there by now."""
+        size = backward_size(self.size, self.tensors, self.saved.items())
+        return PlanBuilder(size, self.limits, own_kernels_only=self.own_kernels_only, forward=self)
+
+    def finish(self, outputs: Sequence[int], line: int = 0, backward: Plan | None = None) -> Plan:
         """The plan, with the returned tensors marked as outputs."""
         for number in outputs:
             self._known(number)
@@ -352,14 +387,17 @@ class PlanBuilder:
                 )
         return Plan(
             size=self.size.name,
-            options=CompileOptions(tuple(sorted(self.defines.items())), self.fast_math, self.max_registers),
+            options=CompileOptions(
+                tuple(sorted(self.defines.items())), self._both().fast_math, self._both().max_registers
+            ),
             tensors=tuple(self.tensors),
             steps=tuple(self.steps),
             outputs=tuple(outputs),
             saved=tuple(self.saved.items()),
-            knobs=tuple(self.knobs.values()),
-            values=dict(self.values),
+            knobs=tuple(self.knobs.values()) if self.forward is None else (),
+            values=dict(self.values) if self.forward is None else {},
             line=line,
+            backward=backward,
         )
 
     def signature_text(self) -> str:

@@ -19,19 +19,21 @@ from workbench.core.plan import (
     TensorArg,
 )
 from workbench.core.task import SizeSpec
+from workbench.dialect.backward import check_backward
 from workbench.dialect.dtypes import C_TYPES
 
 # --- outputs ----------------------------------------------------------------------------------------------------
 
 
 def check_outputs(plan: Plan, size: SizeSpec) -> tuple[Diagnostic, ...]:
-    """The returned tensors against the reference's outputs at this size: number, shape, dtype, order, aliasing."""
+    """The returned tensors against the reference's outputs at this size: number, shape, dtype, order, aliasing; and the
+    gradients of `backward`, where there is one."""
     expected = ", ".join(f"{o.name}: {o.tensor}" for o in size.outputs) or "nothing"
     if len(plan.outputs) != len(size.outputs):
         count = len(plan.outputs)
         message = f"forward returns {count} tensor{'s' * (count != 1)}; the reference returns {expected}."
         return (Diagnostic(message, plan.line),)
-    found: list[Diagnostic] = []
+    found: list[Diagnostic] = list(check_backward(plan, size))
     returned: dict[int, str] = {}
     for number, output in zip(plan.outputs, size.outputs, strict=True):
         tensor = plan.tensors[number]
@@ -81,7 +83,7 @@ def check_arguments(
     """
     by_name = {kernel.name: kernel for kernel in kernels}
     found: dict[tuple[int, str], Diagnostic] = {}
-    for step in plan.steps:
+    for half, step in ((h, s) for h in plan.halves for s in h.steps):
         if not isinstance(step, Launch):
             continue
         kernel = by_name.get(step.kernel)
@@ -89,7 +91,7 @@ def check_arguments(
             known = ", ".join(sorted(by_name)) or "none"
             messages = [f"launch {step.kernel}: no such kernel in the device code; compiled: {known}."]
         else:
-            messages = [*_resources(step, kernel, limits), *_arguments(plan, step, kernel)]
+            messages = [*_resources(step, kernel, limits), *_arguments(half, step, kernel)]
         for message in messages:
             found.setdefault((step.line, message), Diagnostic(message, step.line))
     return tuple(found.values())

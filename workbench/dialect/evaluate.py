@@ -6,7 +6,7 @@ import ast
 import builtins
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import msgspec
@@ -61,9 +61,9 @@ def evaluate(request: EvaluateRequest) -> Evaluated:
     """Evaluate the plan at every size. Never raises for what the plan does, whatever that is."""
     outcomes: list[Outcome] = []
     try:
-        code = _compile(request.plan, request.plan_line)
+        code, returned = _compile(request.plan, request.plan_line)
         for size in request.sizes:
-            outcomes.append(_at_size(code, request, size))
+            outcomes.append(_at_size(code, returned, request, size))
         return Evaluated(tuple(outcomes))
     except MemoryError as error:
         # The plan's own frames hold what filled the memory; let go of it before the answer is written.
@@ -84,8 +84,9 @@ def evaluate(request: EvaluateRequest) -> Evaluated:
         return Evaluated(failure=PlanFailure((found,)))
 
 
-def _compile(plan: str, first_line: int) -> types.CodeType:
-    """Code whose lines and columns are the file's own; knobs and saved tensors learn the names they have there."""
+def _compile(plan: str, first_line: int) -> tuple[types.CodeType, tuple[str, ...]]:
+    """Code whose lines and columns are the file's own, and the variables that forward returns; knobs and saved tensors
+    learn the names they have there."""
     lines = plan.split("\n")
     used = next((text for text in lines if text.strip() and not text.lstrip().startswith("#")), "")
     # A plan that stands indented as a whole is a block: its columns stay what they are.
@@ -97,12 +98,16 @@ def _compile(plan: str, first_line: int) -> types.CodeType:
         if head == "\n":
             raise
         tree = ast.parse("\n" * (first_line - 1) + plan + "\n", PLAN_FILE)  # Python's own words for it
-    _Names().visit(tree)
-    return compile(tree, PLAN_FILE, "exec", dont_inherit=True)
+    names = _Names()
+    names.visit(tree)
+    return compile(tree, PLAN_FILE, "exec", dont_inherit=True), names.returned[-1] if names.returned else ()
 
 
 class _Names(ast.NodeTransformer):
-    """`BLOCK = tune(...)` gets name="BLOCK", `save(rstd)` name="rstd"; an import says what to do instead."""
+    """`BLOCK = tune(...)` gets name="BLOCK", `save(rstd)` name="rstd"; what forward returns is noted."""
+
+    def __init__(self) -> None:
+        self.returned: list[tuple[str, ...]] = []
 
     def _assigned(self, target: ast.expr, value: ast.expr | None) -> None:
         if isinstance(target, ast.Name) and isinstance(value, ast.Call) and _called(value) == "tune":
@@ -125,10 +130,25 @@ class _Names(ast.NodeTransformer):
         self._assigned(node.target, node.value)
         return self.generic_visit(node)
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        if node.name == "forward":
+            self.returned = [
+                _names_of(n.value) for n in ast.walk(node) if isinstance(n, ast.Return) and n.value
+            ]
+        return self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if _called(node) == "save" and len(node.args) == 1 and isinstance(node.args[0], ast.Name):
             _name(node, node.args[0].id)
         return self.generic_visit(node)
+
+
+def _names_of(value: ast.expr) -> tuple[str, ...]:
+    """The variables that forward returns: their gradients are called after them (`return y`: grad_y)."""
+    if isinstance(value, ast.Dict):
+        return ()
+    parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
+    return tuple(part.id if isinstance(part, ast.Name) else "" for part in parts)
 
 
 def _called(call: ast.Call) -> str:
@@ -141,7 +161,9 @@ def _name(call: ast.Call, name: str) -> None:
         ast.fix_missing_locations(call)
 
 
-def _at_size(code: types.CodeType, request: EvaluateRequest, size: SizeSpec) -> Outcome:
+def _at_size(
+    code: types.CodeType, returned: tuple[str, ...], request: EvaluateRequest, size: SizeSpec
+) -> Outcome:
     builder = PlanBuilder(size, request.limits, own_kernels_only=request.own_kernels_only)
     words = Words(builder, request.knobs)
     names = words.namespace()
@@ -156,7 +178,8 @@ def _at_size(code: types.CodeType, request: EvaluateRequest, size: SizeSpec) -> 
             )
         result = forward(**_arguments(forward, words))
         outputs = _returned(result, size, forward)
-        plan = builder.finish(outputs, forward.__code__.co_firstlineno)
+        backward = _backward(names.get("backward"), words, builder, returned)
+        plan = builder.finish(outputs, forward.__code__.co_firstlineno, backward)
     except NotCoveredError as reason:
         return Outcome(None, NotCovered(size.name, _printable(str(reason)), _place(reason)[0]))
     unknown = [name for name in request.knobs if name not in plan.values]
@@ -164,6 +187,67 @@ def _at_size(code: types.CodeType, request: EvaluateRequest, size: SizeSpec) -> 
         known = ", ".join(plan.values) or "none"
         raise PlanError(f"The plan has no knob {unknown[0]}; its knobs: {known}.")
     return Outcome(plan, None)
+
+
+def _backward(function: Any, words: Words, forward: PlanBuilder, returned: tuple[str, ...]) -> Plan | None:
+    """The plan of `backward`; None where the candidate has none."""
+    if function is None:
+        return None
+    if not isinstance(function, types.FunctionType):
+        raise PlanError(
+            f"backward is {kind(function)}; it should be a function, def backward(..., grad_out)."
+        )
+    size = forward.size
+    if not size.gradients:
+        raise _DefinitionError(
+            "The task has no gradient, so there is nothing for backward to compute.", function
+        )
+    words.builder = builder = forward.backward()
+    aliases: dict[str, str] = {}
+    if len(returned) == len(size.outputs):
+        aliases = {
+            f"grad_{returned[n]}": f"gradient:{size.outputs[n].name}" for n in size.incoming if returned[n]
+        }
+    gradients = _gradients(function(**_arguments(function, words, aliases)), builder, function)
+    return builder.finish(gradients, function.__code__.co_firstlineno)
+
+
+def _gradients(result: Any, builder: PlanBuilder, function: types.FunctionType) -> tuple[int, ...]:
+    """The returned gradients' numbers, in the order of the signature; None stands for one that is not wanted."""
+    wanted = builder.forward.size.gradients if builder.forward is not None else ()
+    expected = ", ".join(f"{o.name}: {o.tensor}" for o in builder.size.outputs)
+
+    def refuse(what: str) -> NoReturn:
+        raise _DefinitionError(f"backward returns {what}; wanted are {expected}.", function)
+
+    if isinstance(result, dict):
+        by_path: dict[str, Any] = {}
+        for name, value in result.items():
+            found = signature.find_key(builder.size, name) if isinstance(name, str) else ""
+            if isinstance(found, str):
+                refuse(f"a gradient of {name!r:.60}, which is no name of the task")
+            if value is not None and found.path not in wanted:
+                refuse(f"a gradient of {found.name}, which has none")
+            by_path[found.path] = value
+        missing = [
+            output.name
+            for path, output in zip(wanted, builder.size.outputs, strict=True)
+            if by_path.get(path) is None
+        ]
+        if missing:
+            refuse(f"no {missing[0]}")
+        values = [by_path[path] for path in wanted]
+    else:
+        given = list(result) if isinstance(result, tuple | list) else [result]
+        values = [value for value in given if value is not None]
+        if not values:
+            refuse("nothing")
+    for value in values:
+        if not isinstance(value, Tensor):
+            refuse(kind(value))
+        if value._builder is not builder:
+            refuse("a tensor of forward")
+    return tuple(value._number for value in values)
 
 
 def _builtins() -> dict[str, Any]:
@@ -192,7 +276,10 @@ def _absent(name: str) -> Callable[..., NoReturn]:
     return absent
 
 
-def _arguments(forward: types.FunctionType, words: Words) -> dict[str, Any]:
+def _arguments(
+    forward: types.FunctionType, words: Words, aliases: Mapping[str, str] = types.MappingProxyType({})
+) -> dict[str, Any]:
+    """What a plan's function is called with. `aliases`: names of backward's own to their paths."""
     size = words.builder.size
     arguments: dict[str, Any] = {}
     for parameter in inspect.signature(forward).parameters.values():
@@ -200,11 +287,13 @@ def _arguments(forward: types.FunctionType, words: Words) -> dict[str, Any]:
             parameter.kind is not parameter.POSITIONAL_OR_KEYWORD
             and parameter.kind is not parameter.KEYWORD_ONLY
         ):
-            message = f"forward takes its parameters by name; {parameter} is not possible (params[...] reaches any name)."
+            message = f"{forward.__name__} takes its parameters by name; {parameter} is not possible (params[...] reaches any name)."
             raise _DefinitionError(
                 f"{message}\nThe task's signature: {signature.signature_text(size)}", forward
             )
         found = signature.find(size, parameter.name)
+        if isinstance(found, str) and parameter.name in aliases:
+            found = signature.find_key(size, aliases[parameter.name])
         if isinstance(found, str) and parameter.name == "params":
             arguments["params"] = words.params
         elif isinstance(found, str):

@@ -209,6 +209,10 @@ class Words:
     def _tensor(self, t: Any, where: str) -> Tensor:
         if not isinstance(t, Tensor):
             raise PlanError(f"{where}: {kind(t)} should be a tensor.")
+        if t._builder is not self.builder:
+            raise PlanError(
+                f"{where}: a tensor of forward is gone in backward: save(t) hands it on, by name."
+            )
         return t
 
     def _number(self, t: Any, where: str) -> int:
@@ -233,7 +237,7 @@ class Words:
 
     def _argument(self, value: Any, where: str) -> Argument:
         if isinstance(value, Tensor):
-            return TensorArg(value._number)
+            return TensorArg(self._number(value, where))
         if isinstance(value, Pointers):
             return PointersArg(value.tensors)
         if isinstance(value, Typed):
@@ -274,7 +278,7 @@ class Words:
 
     def _library(self, value: Any, op: str, which: object) -> Any:
         if isinstance(value, Tensor):
-            return TensorArg(value._number)
+            return TensorArg(self._number(value, f"torch_op {op}: argument {which}"))
         if isinstance(value, list | tuple) and all(isinstance(v, int) for v in value):
             return tuple(int(v) for v in value)
         if value is None:

@@ -52,7 +52,14 @@ def rebuild(
             builder.tune(knob.name, knob.default, knob.choices, knobs.get(knob.name))
         for name, number in plan.saved:
             builder.save(name, number)
-        built = builder.finish(plan.outputs, _line(plan.line))
+        backward = None
+        if plan.backward is not None:
+            if not size.gradients:
+                raise ForgeryError("a backward where there is no gradient")
+            half = builder.backward()
+            _tensors_and_steps(half, plan.backward)
+            backward = half.finish(plan.backward.outputs, _line(plan.backward.line))
+        built = builder.finish(plan.outputs, _line(plan.line), backward)
     except PlanError as error:
         raise ForgeryError(str(error)) from None
     if built != plan or not _same_types(built, plan):

@@ -18,16 +18,25 @@ def identifier(key: str) -> str:
 
 def signature_text(size: SizeSpec) -> str:
     """The signature at one size, over several lines where it is long."""
-    shown = [str(p) for p in size.parameters[:SHOWN]]
-    if len(size.parameters) > SHOWN:
-        shown.append(f"... and {len(size.parameters) - SHOWN} more")
+    own = ("gradient", "saved")  # backward's own come first in a long signature's place
+    parameters = (
+        sorted(size.parameters, key=lambda p: p.role not in own) if is_backward(size) else size.parameters
+    )
+    shown = [str(p) for p in parameters[:SHOWN]]
+    if len(parameters) > SHOWN:
+        shown.append(f"... and {len(parameters) - SHOWN} more")
     outputs = (
         ", ".join(f"{o.name}: {o.tensor}" for o in size.outputs) or "nothing (inputs are written in place)"
     )
     inside = ", ".join(shown)
     if len(inside) > 90:
         inside = "\n    " + ",\n    ".join(shown) + "\n"
-    return f"forward({inside}) -> {outputs}"
+    return f"{'backward' if is_backward(size) else 'forward'}({inside}) -> {outputs}"
+
+
+def is_backward(size: SizeSpec) -> bool:
+    """Whether this is a signature that `backward` is written against."""
+    return any(p.role == "gradient" for p in size.parameters)
 
 
 def find(size: SizeSpec, name: str) -> Parameter | str:
@@ -45,7 +54,10 @@ def find(size: SizeSpec, name: str) -> Parameter | str:
     if found:
         keys = ", ".join(f'params["{p.path}"]' for p in found[:8])
         return f"{name} is ambiguous: it may be {keys}. Use one of these."
-    return f"The task has no {name}.{_did_you_mean(size, name)}"
+    missing = f"The task has no {name}."
+    if is_backward(size):
+        missing = f"backward is given no {name}: the task has none, and forward does not save it."
+    return f"{missing}{_did_you_mean(size, name)}"
 
 
 def find_key(size: SizeSpec, key: str) -> Parameter | str:

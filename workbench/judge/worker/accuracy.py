@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from workbench.judge.worker.compare import Bar, _real
+from workbench.judge.worker.compare import Bar, Sides, _real, no_sides
 
 K: dict[torch.dtype, float] = {
     torch.float64: 64.0,
@@ -53,12 +53,14 @@ def accuracy(
     *,
     precision: str = "fp32",
     perturbed: Callable[[], torch.Tensor | None],
+    sides: Sides = no_sides,
 ) -> Accuracy | None:
     """How far `actual` is from the fp64 reference; None for integers and where there is no such reference.
 
     Args:
         precision: the task's: "tf32" and "bf16" lower what float32 must reach.
         perturbed: asked for only when eager's error and eps do not explain the candidate's.
+        sides: asked for only when that does not either (see `compare.Sides`).
     """
     if bar.allowed is None or not bar.exact or bar.target.numel() == 0:
         return None
@@ -80,6 +82,10 @@ def accuracy(
         moved = perturbed()
         if moved is not None:
             floor = tuple(max(f, m) for f, m in zip(floor, norms(moved), strict=True))
+        if any(e > k * f for e, f in zip(error, floor, strict=True)) and (between := sides()) is not None:
+            low, high = (_real(side).double() for side in between)
+            nearest = torch.minimum(torch.maximum(_real(actual).double(), low), high)
+            error = norms(_real(actual).double() - nearest + bar.target)
     ratios = [e / f for e, f in zip(error, floor, strict=True)]
     worse = ratios.index(max(ratios))
     return Accuracy(

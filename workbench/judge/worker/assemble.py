@@ -67,6 +67,7 @@ def assemble(
         resources=resources,
         estimate=estimate(plan, judging.size, resources) if plan is not None and resources.kernels else None,
         memory=memory_of(judging),
+        gradients=judging.size.gradients if judging.backward else (),
         seeds=tuple(judging.seeds),
         reproduction=bool(given),
         seconds=Seconds(round(seconds, 4), {g.name: g.seconds for g in gates if g.status != "skipped"}),
@@ -94,7 +95,7 @@ def resources_of(judging: Judging) -> Resources:
         return Resources()
     built = judging.built_for(plan)
     found: dict[tuple[Any, ...], KernelResources] = {}
-    for step in plan.steps:
+    for step in (step for half in plan.halves for step in half.steps):
         kernel = built.kernels.get(step.kernel) if isinstance(step, Launch) else None
         if kernel is None or not isinstance(step, Launch):
             continue
@@ -122,11 +123,19 @@ def memory_of(judging: Judging) -> Memory:
     plan = judging.plans.get(judging.size.name)
     if plan is None:
         return Memory()
-    outputs = {root(plan, t) for t in plan.outputs}
-    own = {n: t.spec.nbytes for n, t in enumerate(plan.tensors) if t.base is None}
-    made = {n: b for n, b in own.items() if plan.tensors[n].origin != "signature"}
-    scratch = sum(b for n, b in made.items() if n not in outputs)
-    return Memory(peak_bytes=sum(own.values()), scratch_bytes=scratch)
+    held: list[int] = []
+    scratch = 0
+    for half in plan.halves:
+        outputs = {root(half, t) for t in half.outputs}
+        own = {n: t.spec.nbytes for n, t in enumerate(half.tensors) if t.base is None}
+        held.append(sum(own.values()))
+        scratch += sum(
+            b for n, b in own.items() if half.tensors[n].origin != "signature" and n not in outputs
+        )
+    kept = {root(plan, n) for _, n in plan.saved} if plan.backward is not None else set()
+    # What forward was given is there anyway: only what it made costs memory until backward.
+    saved = sum(plan.tensors[n].spec.nbytes for n in kept if plan.tensors[n].origin != "signature")
+    return Memory(peak_bytes=max(held), scratch_bytes=scratch, saved_bytes=saved)
 
 
 @functools.cache

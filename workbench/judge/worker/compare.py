@@ -29,6 +29,14 @@ CONDITION_SLACK = 16.0
 """An ill-conditioned element may be off by this many times what eager, or one ulp of the inputs, changes its row."""
 
 Tensor = torch.Tensor
+Sides = Callable[[], tuple[Tensor, Tensor] | None]
+"""Asked for only when something looks wrong: the values between which a gradient lies where it jumps."""
+
+
+def no_sides() -> None:
+    """An output has no kinks."""
+
+
 Tolerance = Mapping[str, float]
 """A task's own "rtol" and "atol"; empty takes the judge's."""
 
@@ -117,10 +125,15 @@ def bars(
     eager: Sequence[Tensor],
     exact: Sequence[Tensor] | None,
     tolerance: Tolerance,
+    *,
+    at_least: float = 0.0,
 ) -> list[Bar]:
-    """One `Bar` for each output. `tolerance` is the task's own."""
+    """One `Bar` for each output. `tolerance` is the task's own; `at_least`: the least relative one otherwise."""
     references = exact if exact is not None else [None] * len(eager)
-    return [_bar(output, e, x, tolerance) for output, e, x in zip(outputs, eager, references, strict=True)]
+    return [
+        _bar(output, e, x, tolerance, at_least)
+        for output, e, x in zip(outputs, eager, references, strict=True)
+    ]
 
 
 def mismatch(
@@ -128,6 +141,7 @@ def mismatch(
     actual: Tensor,
     *,
     perturbed: Callable[[], Tensor | None] = lambda: None,
+    sides: Sides = no_sides,
     selected_from: Sequence[Tensor] = (),
 ) -> Mismatch | None:
     """The worst wrong element of `actual`, or None where all that count are right.
@@ -135,11 +149,12 @@ def mismatch(
     Args:
         actual: of the output's shape and dtype, as the judge read it from its own memory.
         perturbed: the fp64 reference on inputs moved by one ulp; asked for only when something looks wrong.
+        sides: see `Sides`.
         selected_from: tensors that an index output may point into; ties compare by the values selected.
     """
     if bar.allowed is None:
         return _integer_mismatch(bar, actual, selected_from)
-    found = _wrong_floats(bar, actual, perturbed)
+    found = _wrong_floats(bar, actual, perturbed, sides)
     if found is None:
         return None
     wrong, got, difference, allowed = found
@@ -163,18 +178,19 @@ def wrong_elements(
     actual: Tensor,
     *,
     perturbed: Callable[[], Tensor | None] = lambda: None,
+    sides: Sides = no_sides,
     selected_from: Sequence[Tensor] = (),
 ) -> Tensor | None:
     """Which elements `mismatch` (see there for the arguments) finds wrong, a bool tensor of `bar.target`'s shape;
     None: not one."""
     if bar.allowed is None:
         return _wrong_integers(bar, actual, selected_from)
-    found = _wrong_floats(bar, actual, perturbed)
+    found = _wrong_floats(bar, actual, perturbed, sides)
     return found[0] if found is not None else None
 
 
 def _wrong_floats(
-    bar: Bar, actual: Tensor, perturbed: Callable[[], Tensor | None]
+    bar: Bar, actual: Tensor, perturbed: Callable[[], Tensor | None], sides: Sides
 ) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     """Where it is wrong, what was got, how far it is off, and how far it may be."""
     assert bar.allowed is not None
@@ -187,17 +203,23 @@ def _wrong_floats(
         return None
     allowed = bar.allowed + _row_slack(bar, perturbed())
     wrong &= ~(difference <= allowed)
+    if bool(wrong.any()) and (between := sides()) is not None:
+        # At a kink each value between the two sides is a right one: relu's gradient at 0 is 0 for some, 1 for others.
+        low, high = (_real(side).double() for side in between)
+        wrong &= ~((got >= low - bar.allowed) & (got <= high + bar.allowed))
     return (wrong, got, difference, allowed) if bool(wrong.any()) else None
 
 
-def _bar(output: Output, eager: Tensor, exact: Tensor | None, tolerance: Tolerance) -> Bar:
+def _bar(output: Output, eager: Tensor, exact: Tensor | None, tolerance: Tolerance, at_least: float) -> Bar:
     if not (eager.is_floating_point() or eager.is_complex()):
         counted = (eager == exact) if exact is not None and exact.shape == eager.shape else None
         if counted is not None and bool(counted.all()):
             counted = None
         excluded = 0 if counted is None else int((~counted).sum())
         return Bar(output, eager, eager, exact is not None, 0.0, None, counted, excluded)
-    relative = tolerance.get("rtol", 0.0) if tolerance else TOLERANCE.get(_real(eager).dtype, 1e-3)
+    relative = (
+        tolerance.get("rtol", 0.0) if tolerance else max(TOLERANCE.get(_real(eager).dtype, 1e-3), at_least)
+    )
     mine = _real(eager).double()
     target = _real(exact).double() if exact is not None else mine
     size = target.abs()

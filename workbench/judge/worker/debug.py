@@ -135,7 +135,8 @@ def _run(judging: Judging, seed: int) -> dict[str, Any]:
     refused = build.build(judging, [plan], host=True)
     if refused is not None:
         return _refused(refused)
-    prepared = judging.bench.pool.submit(prepare, judging.task, judging.size, seed, "random").result()
+    drawn = judging.bench.pool.submit(prepare, judging.task, judging.size, seed, "random", judging.backward)
+    prepared = drawn.result()
     stage = judging.stage(judging.size)
     return {
         "ran": True,
@@ -156,13 +157,15 @@ def _compared(stage: Stage, prepared: Prepared, result: Run) -> dict[str, Any]:
     """The first elements that differ from the reference, by the judge's own measure, and what else was seen."""
     differing: list[Differing] = []
     wrong, elements = 0, 0
-    for number, (bar, data) in enumerate(zip(prepared.bars, result.outputs, strict=True)):
-        actual = as_tensor(data, stage.size.outputs[number].tensor)
+    for number in prepared.counted():
+        bar = prepared.bars[number]
+        actual = as_tensor(result.outputs[number], stage.results[number].tensor)
         elements += actual.numel()
         mask = wrong_elements(
             bar,
             actual,
             perturbed=lambda n=number: prepared.perturbed(n),  # type: ignore[misc]
+            sides=lambda n=number: prepared.sides(n),  # type: ignore[misc]
             selected_from=prepared.selected_from(),
         )
         if mask is None:
@@ -182,7 +185,7 @@ def _compared(stage: Stage, prepared: Prepared, result: Run) -> dict[str, Any]:
         notes.append(f"{', '.join(result.changed)} changed, though the reference does not write it.")
     if prepared.check is not None:
         actual_outputs = [
-            as_tensor(d, o.tensor) for d, o in zip(result.outputs, stage.size.outputs, strict=True)
+            as_tensor(d, o.tensor) for d, o in zip(result.outputs, stage.size.outputs, strict=False)
         ]
         said = prepared.refused(actual_outputs)
         notes.append("The task's own check says " + ("yes." if said is None else f"no: {said}".rstrip(": ")))

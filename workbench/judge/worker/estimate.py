@@ -13,6 +13,7 @@ from typing import Any
 from workbench.core.plan import Fill, Launch, Plan, PointersArg, TensorArg
 from workbench.core.task import SizeSpec
 from workbench.core.verdict import Resources
+from workbench.dialect.backward import size_of
 from workbench.judge.worker.runs import root
 
 LAUNCH_SHARE = 0.05
@@ -21,9 +22,16 @@ LAUNCH_SHARE = 0.05
 
 def estimate(plan: Plan, size: SizeSpec, resources: Resources) -> dict[str, Any]:
     """Figures and `relative_cost` (no unit, smaller is better, 1 is the least that the task must move)."""
-    handed = sum(_bytes(plan, step) for step in plan.steps)
-    launches = sum(isinstance(s, Launch) for s in plan.steps)
+    handed = sum(_bytes(half, step) for half in plan.halves for step in half.steps)
+    launches = sum(isinstance(s, Launch) for half in plan.halves for s in half.steps)
     least = max(size.bytes_moved, 1)
+    if (
+        plan.backward is not None
+    ):  # incoming gradients are read once, and as much is written as wants a gradient
+        ends = [p.tensor for p in size_of(plan, size).parameters if p.role == "gradient"]
+        least += sum(
+            t.nbytes for t in [*ends, *(o.tensor for o in size_of(plan, size).outputs)] if t is not None
+        )
     occupancy = min((k.occupancy for k in resources.kernels), default=1.0)
     spills = sum(k.spill_bytes for k in resources.kernels)
     cost = handed / least * (1 + LAUNCH_SHARE * (launches - 1)) * (1 + spills / 256)
@@ -33,7 +41,7 @@ def estimate(plan: Plan, size: SizeSpec, resources: Resources) -> dict[str, Any]
         "relative_cost": round(cost, 4),
         "launches": launches,
         "tensor_bytes": handed,
-        "least_bytes": size.bytes_moved,
+        "least_bytes": least,
         "lowest_occupancy": occupancy,
         "spill_bytes": spills,
     }

@@ -15,6 +15,7 @@ from workbench.core.messages import Judge, Judged
 from workbench.core.plan import CompileOptions, Knob, Plan, limits_for
 from workbench.core.task import SizeSpec
 from workbench.core.verdict import GATES, Gate, Outcome
+from workbench.dialect.backward import size_of
 from workbench.dialect.source import CandidateSource
 from workbench.judge.worker import gates, watching
 from workbench.judge.worker.accuracy import Accuracy
@@ -78,6 +79,8 @@ class Judging:
         self.source: CandidateSource | None = None
         self.plans: dict[str, Plan] = {}
         self.knobs: tuple[Knob, ...] = ()
+        self.backward = False
+        """The candidate has a `backward`, and its gradients are judged."""
         self.not_covered: dict[str, str] = {}
         self.builds: dict[CompileOptions, Built] = {}
         self.references: References | None = None
@@ -114,8 +117,10 @@ class Judging:
         drawn = Seeds(self.request.seeds)
         self.seeds.append(drawn.root)
         names = ["random"] * RANDOM_DRAWS + [c for c in self.task.cases() if c != "random"]
-        self.references = References(self.bench.pool, self.task, self.size, names, drawn)
-        self.other_sizes = OtherSizes(self.bench.pool, self.task, RANDOM_SIZES, drawn)
+        names += self.task.gradient_cases() if self.backward else ()
+        task, pool = self.task, self.bench.pool
+        self.references = References(pool, task, self.size, names, drawn, backward=self.backward)
+        self.other_sizes = OtherSizes(pool, task, RANDOM_SIZES, drawn, backward=self.backward)
 
     def built_for(self, plan: Plan) -> Built:
         """The binaries that `plan` launches."""
@@ -292,7 +297,10 @@ class Judging:
         return found
 
     def _read_only(self) -> set[str]:
-        return {p.name for p in self.size.parameters if p.tensor is not None and not p.mutable}
+        parameters = list(self.size.parameters)
+        if (plan := self.plans.get(self.size.name)) is not None and plan.backward is not None:
+            parameters += size_of(plan, self.size).parameters
+        return {p.name for p in parameters if p.tensor is not None and not p.mutable}
 
     def _runner(self, built: Built) -> HostRunner:
         if built.host is None:

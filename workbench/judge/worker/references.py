@@ -8,13 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from workbench.core.errors import TaskError
 from workbench.core.task import Output, SizeSpec
+from workbench.dialect.backward import backward_size
 from workbench.judge.worker.compare import Bar, Tolerance, bars
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.loader import Case, LoadedTask
@@ -34,12 +35,15 @@ class Prepared:
     size: SizeSpec
     expected: Expected | None
     bars: list[Bar]
+    """Of the outputs, then of the gradients where they are judged."""
     mutated: dict[str, Bar]
     """By path: inputs that the reference writes."""
     check: Callable[[Any, Any], Any] | None = None
     """The task's own comparison of all outputs, in place of the judge's."""
     failure: str = ""
     """The reference does not survive this hard case."""
+    left_out: dict[int, str] = field(default_factory=dict)
+    """Gradients (by their place in `bars`) that this case cannot check, and why; the outputs are checked all the same."""
 
     @property
     def hard(self) -> bool:
@@ -50,21 +54,31 @@ class Prepared:
         """Why this case cannot be counted; None where it can."""
         if self.failure:
             return self.failure
-        for bar in [*self.bars, *self.mutated.values()]:
-            if not bar.usable:
-                percent = 100 * bar.excluded / max(bar.target.numel(), 1)
-                return f"{percent:.1f} % of {bar.output.name} has no trustworthy reference"
+        for number, bar in enumerate([*self.bars, *self.mutated.values()]):
+            if not bar.usable and number not in self.left_out:
+                return _untrusted(bar)
         return None
+
+    def counted(self) -> list[int]:
+        """The places in `bars` that this case can check."""
+        return [number for number in range(len(self.bars)) if number not in self.left_out]
 
     def perturbed(self, output: int) -> torch.Tensor | None:
         """The fp64 reference of `output` on inputs moved by one random ulp, where there is one."""
         moved = self.expected.perturbed if self.expected is not None else None
         return moved[output] if moved is not None else None
 
+    def sides(self, output: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Between which values a gradient lies at a kink of the reference; None for an output, and without fp64."""
+        if self.expected is None or output < len(self.size.outputs):
+            return None
+        kinks = self.expected.kinks
+        return (kinks[0][output], kinks[1][output]) if kinks is not None else None
+
     def refused(self, actual: list[torch.Tensor]) -> str | None:
         """What the task's own check says against `actual`; None where it agrees."""
         assert self.check is not None and self.expected is not None
-        expected = self.expected.eager
+        expected = self.expected.eager[: len(self.size.outputs)]
         single = len(expected) == 1
         try:
             agrees = self.check(expected[0] if single else expected, actual[0] if single else actual)
@@ -80,7 +94,7 @@ class Prepared:
     def selected_from(self) -> list[torch.Tensor]:
         """Floating inputs and outputs that an index output may point into."""
         tensors = [v for v in self.case.values.values() if isinstance(v, torch.Tensor)]
-        outputs = self.expected.eager if self.expected is not None else []
+        outputs = self.expected.eager[: len(self.size.outputs)] if self.expected is not None else []
         return [t for t in [*tensors, *outputs] if t.is_floating_point() and t.dim()]
 
 
@@ -94,13 +108,15 @@ class References:
         size: SizeSpec,
         names: Sequence[str],
         seeds: Seeds | None = None,
+        *,
+        backward: bool = False,
     ) -> None:
         self.size = size
         self.names = list(names)
         drawn = seeds or Seeds()
         self.seeds = [drawn.at("case", number, name) for number, name in enumerate(names)]
         self._futures: list[Future[Prepared]] = [
-            pool.submit(prepare, task, size, seed, name)
+            pool.submit(prepare, task, size, seed, name, backward)
             for seed, name in zip(self.seeds, self.names, strict=True)
         ]
 
@@ -121,8 +137,15 @@ class OtherSizes:
     """One random draw at each further size: the declared ones that run here, then random ones."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, task: LoadedTask, count: int, seeds: Seeds | None = None
+        self,
+        pool: ThreadPoolExecutor,
+        task: LoadedTask,
+        count: int,
+        seeds: Seeds | None = None,
+        *,
+        backward: bool = False,
     ) -> None:
+        self._backward = backward
         self._drawn = seeds or Seeds()
         self.seed = self._drawn.at("sizes")
         """Drew the random sizes."""
@@ -153,7 +176,7 @@ class OtherSizes:
 
     def _prepare(self) -> list[Prepared]:
         return [
-            prepare(self._task, size, self._drawn.at("size", number), "random")
+            prepare(self._task, size, self._drawn.at("size", number), "random", self._backward)
             for number, size in enumerate(self._sizes.result())
         ]
 
@@ -162,19 +185,40 @@ def _values(size: SizeSpec) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(size.values.items()))
 
 
-def prepare(task: LoadedTask, size: SizeSpec, seed: int, name: str) -> Prepared:
-    """Draw a case and compute its reference values. Called on the reference thread only."""
-    case = task.draw(size, seed, name)
+def prepare(task: LoadedTask, size: SizeSpec, seed: int, name: str, backward: bool = False) -> Prepared:
+    """Draw a case and compute its reference values, `backward`: gradients too. Called on the reference thread only."""
+    case = task.draw(size, seed, name, backward=backward)
     try:
-        expected = task.expected(size, case)
+        expected = task.expected(size, case, backward=backward)
     except TaskError as error:
         if name == "random":
             raise
         return Prepared(case, size, None, [], {}, failure=str(error))
     tolerance = task.tolerance
-    made = bars(size.outputs, expected.eager, expected.exact, tolerance)
+    count = len(size.outputs)
+    exact = expected.exact
+    made = bars(size.outputs, expected.eager[:count], exact[:count] if exact is not None else None, tolerance)
+    left_out: dict[int, str] = {}
+    if backward:
+        made += _gradient_bars(
+            size, expected.eager[count:], exact[count:] if exact is not None else None, tolerance
+        )
+        left_out = {n: _untrusted(bar) for n, bar in enumerate(made) if n >= count and not bar.usable}
     mutated = _mutated_bars(size, expected, tolerance)
-    return Prepared(case, size, expected, made, mutated, task.options.check)
+    return Prepared(case, size, expected, made, mutated, task.options.check, left_out=left_out)
+
+
+def _gradient_bars(
+    size: SizeSpec, eager: list[torch.Tensor], exact: list[torch.Tensor] | None, tolerance: Tolerance
+) -> list[Bar]:
+    """A task's own rtol is a gradient's too; its atol is of the outputs' scale, so the rms of the rows stands for it."""
+    outputs = [output for output in backward_size(size, (), ()).outputs]
+    return bars(outputs, eager, exact, {}, at_least=tolerance.get("rtol", 0.0) if tolerance else 0.0)
+
+
+def _untrusted(bar: Bar) -> str:
+    percent = 100 * bar.excluded / max(bar.target.numel(), 1)
+    return f"{percent:.1f} % of {bar.output.name} has no trustworthy reference"
 
 
 def _mutated_bars(size: SizeSpec, expected: Expected, tolerance: Tolerance) -> dict[str, Bar]:

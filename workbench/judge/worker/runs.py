@@ -1,5 +1,9 @@
 """One candidate at one size: its buffers, and runs on them that serve several gates at a time.
 
+A plan with `backward` runs as two calls, one after the other. The second has an arena of its own, in which everything
+is read-only but the gradients and its scratch: what forward returned was copied before backward began, and what
+backward knows of forward is what was saved.
+
 Every run has its own inputs, its own poison in outputs and scratch, its own canaries, and one of two placements
 (buffers that end at the last mapped byte, or begin at the first). What the gates look at later was copied out of the
 shared memory first, once, so that a candidate that still runs cannot change it between two checks.
@@ -8,7 +12,7 @@ shared memory first, once, so that a candidate that still runs cannot change it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -16,8 +20,9 @@ import torch
 
 from workbench.core.build import Kernel
 from workbench.core.plan import Plan, PlanTensor
-from workbench.core.task import SizeSpec
+from workbench.core.task import Output, SizeSpec
 from workbench.core.tensors import TensorSpec
+from workbench.dialect.backward import size_of
 from workbench.judge.worker.outcome import Faulted
 from workbench.judge.worker.task.loader import Case
 from workbench.runner.host.arena import Arena, BufferSpec, Damage
@@ -25,6 +30,8 @@ from workbench.runner.host.client import HostRunner
 from workbench.runner.host.faults import CallReport
 
 Placement = Literal["end", "start"]
+BACKWARD_SALT = 1000
+"""Added to the salt of backward's poison, so that its scratch does not hold what forward's held."""
 Bytes = np.ndarray
 """uint8, one-dimensional."""
 
@@ -38,7 +45,7 @@ class Run:
     complement: bool
     """Its poison differed in every byte from that of the plain run of the same case."""
     outputs: list[Bytes]
-    """By output, in the reference's order."""
+    """By output, in the reference's order; then by gradient (`Stage.results`)."""
     poison: list[Bytes | None]
     """What stood in each output before; None where the output is an input."""
     written: dict[str, Bytes]
@@ -64,6 +71,28 @@ class Stage:
     """Paths that a candidate may write as the reference does, and that are not compared."""
     _arenas: dict[Placement, Arena] = field(default_factory=dict)
     _layout: _Layout | None = None
+    _backward: Stage | None = None
+
+    @property
+    def backward(self) -> Stage | None:
+        """The stage of backward, where the plan has one."""
+        if self.plan.backward is None:
+            return None
+        if self._backward is None:
+            size = size_of(self.plan, self.size)
+            self._backward = Stage(self.plan.backward, size, self.kernels, self.runner, self.timeout_s)
+        self._backward.runner = self.runner
+        return self._backward
+
+    @property
+    def results(self) -> tuple[Output, ...]:
+        """What a run leaves to compare: forward's outputs, then the gradients."""
+        return self.size.outputs + (self.backward.size.outputs if self.backward is not None else ())
+
+    @property
+    def buffers(self) -> list[BufferSpec]:
+        """Of forward and backward."""
+        return self.layout.specs + (self.backward.layout.specs if self.backward is not None else [])
 
     @property
     def layout(self) -> _Layout:
@@ -74,7 +103,7 @@ class Stage:
     def run(
         self, case: Case, *, placement: Placement = "end", complement: bool = False, salt: int = 0
     ) -> Run:
-        """Run the whole plan once on `case`.
+        """Run the whole plan once on `case`, forward and then backward.
 
         Args:
             complement: poison that differs in every byte from that of the same case and salt without it.
@@ -103,7 +132,7 @@ class Stage:
             None if layout.paths[layout.bindings[t]] is not None else before[layout.bindings[t]]
             for t in self.plan.outputs
         ]
-        return Run(
+        result = Run(
             case.name,
             placement,
             complement,
@@ -115,11 +144,48 @@ class Stage:
             report.seconds,
             report.warnings,
         )
+        if self.backward is None:
+            return result
+        after = self.backward.run(
+            self._handed_on(case, arena),
+            placement=placement,
+            complement=complement,
+            salt=salt + BACKWARD_SALT,
+        )
+        return replace(
+            result,
+            outputs=result.outputs + after.outputs,
+            poison=result.poison + after.poison,
+            damage=result.damage + after.damage,
+            changed=result.changed + after.changed,
+            seconds=result.seconds + after.seconds,
+            warnings=tuple(dict.fromkeys(result.warnings + after.warnings)),
+        )
 
-    def watch(self, case: Case, runner: HostRunner, *, timeout_s: float) -> CallReport:
-        """Run the whole plan once on `case` in a runner that holds the instrumented build; nothing is compared."""
+    def watch(self, case: Case, runner: HostRunner, *, timeout_s: float) -> list[CallReport]:
+        """Run the whole plan once on `case` in a runner that holds the instrumented build; nothing is compared.
+
+        Returns:
+            What was seen of forward and, where there is one and forward came to its end, of backward.
+        """
         arena, _ = self._filled(case, "end", False, 3)
-        return runner.call(self.plan, self.kernels, arena, self.layout.bindings, timeout_s=timeout_s)
+        report = runner.call(self.plan, self.kernels, arena, self.layout.bindings, timeout_s=timeout_s)
+        if self.backward is None or report.fault is not None or report.seen is None:
+            return [report]
+        return [report, *self.backward.watch(self._handed_on(case, arena), runner, timeout_s=timeout_s)]
+
+    def _handed_on(self, case: Case, arena: Arena) -> Case:
+        """What backward is given: the case, with all that forward may write as forward left it, and what it saved."""
+        values = dict(case.values)
+        layout = self.layout
+        for number, path in enumerate(layout.paths):
+            parameter = self.size.by_path()[path] if path is not None else None
+            if parameter is not None and parameter.tensor is not None and layout.specs[number].writable:
+                values[parameter.path] = as_tensor(arena.array(number).copy(), parameter.tensor)
+        for name, tensor in self.plan.saved:
+            data = arena.array(layout.bindings[tensor]).copy()
+            values[f"saved:{name}"] = torch.from_numpy(data)
+        return Case(case.name, case.seed, values)
 
     def _filled(
         self, case: Case, placement: Placement, complement: bool, salt: int
@@ -144,6 +210,8 @@ class Stage:
         for arena in self._arenas.values():
             arena.close()
         self._arenas.clear()
+        if self._backward is not None:
+            self._backward.close()
 
     def _arena(self, placement: Placement, seed: int) -> Arena:
         arena = self._arenas.get(placement)

@@ -68,15 +68,19 @@ def watch(judging: Judging, building: Future[Builds] | None) -> Watched:
     stage = judging.stage(judging.size)
     try:
         with judging.bench.another_runner(build) as runner:
-            report = stage.watch(prepared.case, runner, timeout_s=min(judging.timeout_s, LAUNCH_S))
+            reports = stage.watch(prepared.case, runner, timeout_s=min(judging.timeout_s, LAUNCH_S))
     except JudgeError as error:
         return Watched(why=str(error))
     judging.checkpoint()
-    if report.seen is None:
-        return Watched(why="the instrumented run did not start")
-    if report.fault is not None:
-        return Watched(report.findings, f"the instrumented run ended early: {report.fault.message}")
-    return Watched(report.findings, "; ".join(report.seen.incomplete))
+    findings = tuple(finding for report in reports for finding in report.findings)
+    incomplete: dict[str, None] = {}
+    for report in reports:
+        if report.seen is None:
+            return Watched(findings, "the instrumented run did not start")
+        if report.fault is not None:
+            return Watched(findings, f"the instrumented run ended early: {report.fault.message}")
+        incomplete |= dict.fromkeys(report.seen.incomplete)
+    return Watched(findings, "; ".join(incomplete))
 
 
 def failed(status: Any, findings: tuple[AccessFinding, ...]) -> Finding:

@@ -11,7 +11,9 @@ from workbench.profile.audit import Finding as AuditFinding
 
 def run(judging: Judging) -> Finding:
     """Audit every cubin that a declared size launches."""
-    steps = [s.op for p in judging.plans.values() for s in p.steps if isinstance(s, LibraryStep)]
+    steps = [
+        s.op for p in judging.plans.values() for h in p.halves for s in h.steps if isinstance(s, LibraryStep)
+    ]
     library = tuple(dict.fromkeys(steps))
     if not any(p.kernels for p in judging.plans.values()):
         what = f"library steps only ({', '.join(library)})" if library else "fills only"

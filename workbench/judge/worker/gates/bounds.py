@@ -32,7 +32,7 @@ def run(judging: Judging) -> Finding:
     watched = judging.watched()
     if outside := watched.of("out of bounds"):
         return watching.failed("fail", outside)
-    if watched.why and any(spec.nbytes % ALIGNED for spec in stage.layout.specs):
+    if watched.why and any(spec.nbytes % ALIGNED for spec in stage.buffers):
         judging.unchecked.append(SLACK)
     return Finding(
         "pass",

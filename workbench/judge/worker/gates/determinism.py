@@ -22,7 +22,7 @@ def run(judging: Judging) -> Finding:
         return watching.failed("fail", races)
     if watched.why:
         judging.unchecked.append(NOT_SEEN)
-    changed = differing(plain, again, stage.size.outputs) or judging.irreproducible
+    changed = differing(plain, again, stage.results) or judging.irreproducible
     if judging.float_atomics and wrong_element(stage, prepared, again) is None:
         return Finding(
             "warn",

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from workbench.dialect.backward import backward_size
 from workbench.judge.worker.accuracy import accuracy
 from workbench.judge.worker.compare import Mismatch, Refused, mismatch
 from workbench.judge.worker.judging import Judging
@@ -20,6 +21,7 @@ def run(judging: Judging) -> Finding:
     assert references is not None
     stage = judging.stage(judging.size)
     usable = {"random": 0, "hard": 0}
+    checked: dict[str, dict[str, int]] = {o.name: {"random": 0, "hard": 0} for o in stage.results}
     hard_cases = 0
     for number in range(len(references)):
         prepared = references.get(number)
@@ -30,6 +32,8 @@ def run(judging: Judging) -> Finding:
         if (why := prepared.unusable) is not None:
             judging.unchecked.append(f"case {prepared.case.name}: {why}")
             continue
+        for gradient in prepared.left_out.values():
+            judging.unchecked.append(f"case {prepared.case.name}: {gradient}")
         result = stage.run(prepared.case, placement="end" if number % 2 == 0 else "start")
         judging.runs.append(result)
         wrong = wrong_element(stage, prepared, result)
@@ -39,6 +43,8 @@ def run(judging: Judging) -> Finding:
             where = "" if name == "random" else f" (case {name})"
             return Finding("fail", wrong.sentence() + where + ".", evidence(prepared, wrong))
         usable["hard" if prepared.hard else "random"] += 1
+        for place in prepared.counted():
+            checked[stage.results[place].name]["hard" if prepared.hard else "random"] += 1
         if judging.first is None:
             judging.first = (prepared, result)
         _note_accuracy(judging, stage, prepared, result)
@@ -48,33 +54,48 @@ def run(judging: Judging) -> Finding:
             f"Too little can be checked: {usable['random']} random draws and {usable['hard']} hard cases "
             "have a trustworthy reference; three and one are needed."
         )
+    for name, seen in checked.items():
+        if seen["random"] < MIN_RANDOM_USABLE or (hard_cases and seen["hard"] < MIN_HARD_USABLE):
+            raise CannotJudge(
+                f"Too little of the {name} can be checked: {seen['random']} random draws and {seen['hard']} hard cases "
+                "have a trustworthy one; three and one are needed."
+            )
     counted = f"{usable['random']} random draws and {usable['hard']} hard cases"
+    both = ", forward and backward" if judging.backward else ""
     return Finding(
         "pass",
-        f"All elements are right in {counted}.",
+        f"All elements are right in {counted}{both}.",
         {"seeds": dict_of_seeds(judging), "cases": [r.case for r in judging.runs]},
     )
 
 
 def wrong_element(stage: Stage, prepared: Prepared, result: Run) -> Mismatch | Refused | None:
-    """The worst wrong element of a run's outputs and of what it should have written in place; None: all right."""
+    """The worst wrong element of a run's outputs and gradients and of what it should have written in place; None: all
+    right."""
+    count = len(stage.size.outputs)
     if prepared.check is not None:
-        tensors = [as_tensor(d, o.tensor) for d, o in zip(result.outputs, stage.size.outputs, strict=True)]
+        tensors = [
+            as_tensor(d, o.tensor) for d, o in zip(result.outputs[:count], stage.size.outputs, strict=True)
+        ]
         message = prepared.refused(tensors)
-        return Refused(message) if message is not None else None
+        if message is not None:
+            return Refused(message)
     sources = prepared.selected_from()
-    for number, (bar, data) in enumerate(zip(prepared.bars, result.outputs, strict=True)):
-        actual = as_tensor(data, stage.size.outputs[number].tensor)
+    for number in prepared.counted() if prepared.check is None else range(count, len(prepared.bars)):
+        if number in prepared.left_out:
+            continue
+        actual = as_tensor(result.outputs[number], stage.results[number].tensor)
         worst = mismatch(
-            bar,
+            prepared.bars[number],
             actual,
             perturbed=lambda n=number: prepared.perturbed(n),  # type: ignore[misc]
+            sides=lambda n=number: prepared.sides(n),  # type: ignore[misc]
             selected_from=sources,
         )
         if worst is not None:
             return worst
     parameters = stage.size.by_path()
-    for path, bar in prepared.mutated.items():
+    for path, bar in prepared.mutated.items() if prepared.check is None else ():
         spec = parameters[path].tensor
         assert spec is not None
         written = result.written.get(path)
@@ -98,9 +119,14 @@ def evidence(prepared: Prepared, wrong: Mismatch | Refused) -> dict[str, Any]:
 
 
 def inputs_at(prepared: Prepared, index: tuple[int, ...]) -> dict[str, Any]:
-    """Of each input: its element at the output's index where the shapes agree, else the range of its values."""
+    """Of each input and incoming gradient: its element at the output's index where the shapes agree, else the range of its values."""
     found: dict[str, Any] = {}
-    for parameter in prepared.size.parameters:
+    incoming = (
+        backward_size(prepared.size, (), ()).parameters
+        if any(path.startswith("gradient:") for path in prepared.case.values)
+        else prepared.size.parameters
+    )
+    for parameter in incoming:
         value = prepared.case.values.get(parameter.path, parameter.value)
         if not isinstance(value, torch.Tensor):
             found[parameter.name] = value
@@ -125,13 +151,14 @@ def dict_of_seeds(judging: Judging) -> dict[str, list[int]]:
 
 def _note_accuracy(judging: Judging, stage: Stage, prepared: Prepared, result: Run) -> None:
     """Measured here, while the outputs are at hand; the precision gate judges it."""
-    for number, (bar, data) in enumerate(zip(prepared.bars, result.outputs, strict=True)):
+    for number in prepared.counted():
         found = accuracy(
-            bar,
-            as_tensor(data, stage.size.outputs[number].tensor),
+            prepared.bars[number],
+            as_tensor(result.outputs[number], stage.results[number].tensor),
             prepared.case.name,
             precision=judging.task.info.precision,
             perturbed=lambda n=number: prepared.perturbed(n),  # type: ignore[misc]
+            sides=lambda n=number: prepared.sides(n),  # type: ignore[misc]
         )
         if found is not None:
             judging.accuracies.append(found)

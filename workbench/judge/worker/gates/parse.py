@@ -39,7 +39,8 @@ def run(judging: Judging) -> Finding:
         )
     names = ", ".join(judging.plans)
     left_out = f"; not covered: {', '.join(judging.not_covered)}" if judging.not_covered else ""
-    return Finding("pass", f"The plan evaluates at {names}{left_out}.", _covered(judging))
+    both = ", forward and backward" if judging.backward else ""
+    return Finding("pass", f"The plan evaluates at {names}{both}{left_out}.", _covered(judging))
 
 
 def evaluate(judging: Judging, sizes: Sequence[SizeSpec]) -> list[Plan | NotCovered] | Finding:
@@ -57,7 +58,22 @@ def evaluate(judging: Judging, sizes: Sequence[SizeSpec]) -> list[Plan | NotCove
     for size, answer in zip(sizes, answers, strict=True):
         if isinstance(answer, Plan) and (diagnostics := check_outputs(answer, size)):
             return failed(diagnostics, size=size.name)
-    return answers
+    return _with_backward(judging, [answer for answer in answers if isinstance(answer, Plan)]) or answers
+
+
+def _with_backward(judging: Judging, plans: list[Plan]) -> Finding | None:
+    """Note whether the plan has a backward; a `Finding` where it is wanted, or there at some sizes only."""
+    for plan in plans:
+        has = plan.backward is not None
+        if judging.task.info.backward and not has:
+            message = "The task asks for gradients too (backward = True): define backward beside forward."
+            return failed([Diagnostic(message, plan.line)], size=plan.size)
+        if (judging.plans or plan is not plans[0]) and has != judging.backward:
+            return failed(
+                [Diagnostic("The plan has backward at some sizes only.", plan.line)], size=plan.size
+            )
+        judging.backward = has
+    return None
 
 
 def failed(diagnostics: Sequence[Diagnostic], **more: Any) -> Finding:

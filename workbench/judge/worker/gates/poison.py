@@ -27,7 +27,7 @@ def run(judging: Judging) -> Finding:
     other = stage.run(prepared.case, placement="start", complement=True)
     judging.runs.append(other)
     judging.checkpoint()
-    outputs = stage.size.outputs
+    outputs = stage.results
     for number, output in enumerate(outputs):
         finding = _unwritten(output, number, plain, other)
         if finding is not None:

@@ -67,6 +67,7 @@ def _at(judging: Judging, size: SizeSpec, plan: Plan, prepared: Prepared) -> Fin
     if (why := prepared.unusable) is not None:
         judging.unchecked.append(f"size {where}: {why}")
         return None
+    judging.unchecked.extend(f"size {where}: {why}" for why in prepared.left_out.values())
     stage = judging.stage(size, plan)
     try:
         result = stage.run(prepared.case, placement="end")

@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from workbench.core.errors import TaskError
+from workbench.judge.worker.task import gradients
 from workbench.judge.worker.task.cases import CASES, STATE_CASES, TRANSFORMS, draw_inputs, redraw_state
 from workbench.judge.worker.task.generator import draw_all
+from workbench.judge.worker.task.gradients import Gradients
 from workbench.judge.worker.task.imports import describe
 from workbench.judge.worker.task.indices import index_outputs
 from workbench.judge.worker.task.options import Options
@@ -46,6 +48,7 @@ class Findings:
     reference_words: str
     notes: list[str]
     unchecked: list[str]
+    gradients: Gradients = dataclasses.field(default_factory=Gradients)
     skipped_cases: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -88,8 +91,9 @@ def inspect(
         notes.append(
             f"positions, compared by the values they select: outputs {', '.join(map(str, sorted(index)))}"
         )
+    found = gradients.find(reference, mutable | side_effects)
     return Findings(
-        reference.instance, reference, mutable, _aliases(call), index, exact, words, notes, unchecked
+        reference.instance, reference, mutable, _aliases(call), index, exact, words, notes, unchecked, found
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from workbench.core.errors import TaskError
 from workbench.core.task import FunctionalForm, Output, Parameter, Scalar, SizeSpec, TaskInfo
 from workbench.core.verdict import Target
-from workbench.judge.worker.task import inspection
+from workbench.judge.worker.task import gradients, inspection
 from workbench.judge.worker.task.cases import CASES, STATE_CASES, draw_inputs, redraw_state
 from workbench.judge.worker.task.estimate import Work, bytes_moved
 from workbench.judge.worker.task.imports import fingerprint, locate
@@ -158,11 +158,15 @@ class LoadedTask:
                 found[_key(spec.values)] = spec
         return list(found.values())
 
-    def draw(self, size: SizeSpec, seed: int, case: str = "random") -> Case:
+    def gradient_cases(self) -> tuple[str, ...]:
+        """Names of the hard cases of the incoming gradients; none where the task has no gradient."""
+        return gradients.GRADIENT_CASES if self._found.gradients.wanted else ()
+
+    def draw(self, size: SizeSpec, seed: int, case: str = "random", *, backward: bool = False) -> Case:
         """New inputs with the task's structure; parameters as in the module unless the case redraws them.
 
         The same size, seed and case give the same values. Another case with the same seed starts from the same
-        draw, so that only its transform differs.
+        draw, so that only its transform differs. With `backward` the incoming gradients come with it.
         """
         bench = self._bench(size)
         generator = torch.Generator().manual_seed(seed & ((1 << 63) - 1))
@@ -184,10 +188,12 @@ class LoadedTask:
                     redrawn[id(state.tensor)] = redraw_state(state.path, tensor, generator, case)
                 tensor = redrawn[id(state.tensor)]
             values[state.path] = tensor
+        if backward:
+            values |= gradients.draw(size, seed, case)
         return Case(case, seed, values)
 
-    def expected(self, size: SizeSpec, case: Case) -> Expected:
-        """The reference's outputs for a case.
+    def expected(self, size: SizeSpec, case: Case, *, backward: bool = False) -> Expected:
+        """The reference's outputs for a case, with `backward` also its gradients (of a case drawn with them).
 
         Raises:
             TaskError: the reference raises on it.
@@ -195,7 +201,12 @@ class LoadedTask:
         bench = self._bench(size)
         mutable = [p.path for p in size.parameters if p.mutable]
         return Expected(
-            bench.reference, case.values, mutable, has_exact=self._found.has_exact, seed=case.seed
+            bench.reference,
+            case.values,
+            mutable,
+            has_exact=self._found.has_exact,
+            seed=case.seed,
+            gradients=size.gradients if backward else (),
         )
 
     def functional_form(self) -> FunctionalForm:
@@ -260,6 +271,8 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
     plan = plan_sizes(program, options)
     progress("running the reference")
     found = _inspected(program, plan, options)
+    if options.backward:
+        gradients.demanded(found.gradients, program.file.file.name)
     progress("reading the structure of inputs")
     work = 0
     judged: list[SizeSpec] = []
@@ -347,7 +360,19 @@ def size_spec(
         for number, leaf in enumerate(leaves)
     )
     moved = bytes_moved(parameters, outputs)
-    return SizeSpec(name, dict(values), parameters, outputs, moved, tried.flops, judged)
+    wanted = found.gradients.wanted if found else like.gradients if like else ()
+    incoming = found.gradients.incoming if found else like.incoming if like else ()
+    return SizeSpec(
+        name,
+        dict(values),
+        parameters,
+        outputs,
+        moved,
+        tried.flops,
+        gradients=wanted,
+        incoming=incoming,
+        judged=judged,
+    )
 
 
 def _assemble(
@@ -385,6 +410,7 @@ def _assemble(
         mode="train" if program.training else "eval",
         precision=options.precision,
         own_kernels_only=options.own_kernels_only,
+        backward=options.backward,
         reference=found.reference_words,
         notes=tuple(plan.notes + found.notes + inspection.notes_on(program, benches[0], found, heavy=heavy)),
         unchecked=tuple(unchecked + found.unchecked),

@@ -28,6 +28,8 @@ class Options:
     tolerance: dict[str, float] = dataclasses.field(default_factory=dict)
     """"rtol" and "atol"; empty takes the judge's own."""
     own_kernels_only: bool = False
+    backward: bool = False
+    """Candidates must compute the gradients too."""
     mode: Literal["eval", "train"] | None = None
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     autocast: torch.dtype | None = None
@@ -56,6 +58,10 @@ def read_options(module: types.ModuleType, name: str) -> Options:
     own = given.get("own_kernels_only", False)
     if not isinstance(own, bool):
         raise wrong("own_kernels_only", "Set it to True or False.")
+    backward = given.get("backward", False)
+    if not isinstance(backward, bool):
+        # A function of that name is the task's own.
+        backward = False
     weights = given.get("weights", {})
     # `weights` may well be a task's own tensor; only a dict of numbers by size is ours.
     if not isinstance(weights, dict) or not all(
@@ -71,6 +77,7 @@ def read_options(module: types.ModuleType, name: str) -> Options:
         weights={k: float(v) for k, v in weights.items()},
         tolerance=_tolerance(given.get("tolerance"), wrong),
         own_kernels_only=own,
+        backward=backward,
         # Modules have globals called `mode` too ("bilinear"): only these two words are ours.
         mode=mode if mode in ("eval", "train") else None,
         precision=precision if precision in ("fp32", "tf32", "bf16") else "fp32",

@@ -55,11 +55,12 @@ class Program:
         return self.defaults.get(name, argument_defaults(self.file.tree, "get_inputs").get(name))
 
     @contextlib.contextmanager
-    def running(self, where: Where = "cpu", *, call: bool = False) -> Iterator[None]:
-        """What the task's own code runs in; `call`: the forward pass, under autocast where the task has it."""
+    def running(self, where: Where = "cpu", *, call: bool = False, gradients: bool = False) -> Iterator[None]:
+        """What the task's own code runs in; `call`: the forward pass, under autocast where the task has it; `gradients`:
+        recorded by autograd."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(RUNNING)
-            stack.enter_context(torch.no_grad())
+            stack.enter_context(torch.enable_grad() if gradients else torch.no_grad())
             if where == "meta" or (self.device == "cpu" and self.mentions_cuda):
                 mode = Redirect(where)
                 stack.callback(lambda: setattr(self, "redirected", self.redirected or mode.used))
@@ -161,6 +162,8 @@ class Instance:
                 program.files.load_weights(model, self.where)
         except BaseException as error:
             raise program.failure(f"The constructor `{file.class_name}(...)`", error) from None
+        self.frozen = {k for k, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        """Keys of the parameters for which the task itself wants no gradient."""
         model.requires_grad_(False)
         return model.train(program.training)
 
@@ -216,14 +219,14 @@ class Instance:
         except BaseException as error:
             raise self.program.failure(what, error) from None
 
-    def call(self, model: nn.Module, leaves: Iterator[Any]) -> Any:
+    def call(self, model: nn.Module, leaves: Iterator[Any], *, gradients: bool = False) -> Any:
         """`forward` on new leaves in the inputs' places, tensors as they are (the caller copies).
 
         Raises:
             whatever the module raises.
         """
         args, kwargs = self.rebuild(leaves)
-        with self.program.running(self.where, call=True):
+        with self.program.running(self.where, call=True, gradients=gradients):
             return model(*args, **kwargs)
 
     def run(self) -> Any:

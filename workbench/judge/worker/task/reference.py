@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +21,14 @@ from workbench.core.task import Scalar
 from workbench.judge.worker.task.imports import describe
 from workbench.judge.worker.task.lifting import lift_module, lift_tensor, lifted
 from workbench.judge.worker.task.program import RUNNING, Instance
-from workbench.judge.worker.task.signature import Leaf, StateTensor, is_scalar, module_tensors, output_leaves
+from workbench.judge.worker.task.signature import (
+    Leaf,
+    StateTensor,
+    identifier,
+    is_scalar,
+    module_tensors,
+    output_leaves,
+)
 
 Values = Mapping[str, torch.Tensor | Scalar]
 _TOLERANCE = {torch.float16: 3e-2, torch.bfloat16: 1e-1, torch.float64: 1e-6}
@@ -38,6 +46,18 @@ class Call(NamedTuple):
     """The copies that the module got, by path, after the call."""
     rebound: frozenset[str] = frozenset()
     """Parameters and buffers that the module put another tensor in the place of."""
+    gradients: Mapping[str, torch.Tensor] = MappingProxyType({})
+    """By path, of what a `Derivative` asked for and autograd reaches; contiguous."""
+    reached: tuple[bool, ...] = ()
+    """By output: whether autograd goes back from it (only with a `Derivative`)."""
+
+
+class Derivative(NamedTuple):
+    """Which gradients a call is asked for."""
+
+    wanted: tuple[str, ...]
+    incoming: Mapping[str, torch.Tensor] | None
+    """By output ("gradient:out" is that of the output called "out"), of its shape; None: ones, to see what is reached."""
 
 
 class Reference:
@@ -68,19 +88,19 @@ class Reference:
         given.update(self.pristine)
         return given
 
-    def eager(self, values: Values) -> Call:
-        """The module as it is.
+    def eager(self, values: Values, derivative: Derivative | None = None) -> Call:
+        """The module as it is; with `derivative` forward and backward, as in training.
 
         Raises:
             whatever the module raises.
         """
         if self._untouched is not None:
             model = copy.deepcopy(self._untouched)
-            return self._call(model, module_tensors(model), values, torch.Tensor.clone)
-        return self._call(self._model, self.state, values, torch.Tensor.clone)
+            return self._call(model, module_tensors(model), values, torch.Tensor.clone, derivative)
+        return self._call(self._model, self.state, values, torch.Tensor.clone, derivative)
 
-    def exact(self, values: Values) -> Call:
-        """The module in double precision.
+    def exact(self, values: Values, derivative: Derivative | None = None) -> Call:
+        """The module in double precision; with `derivative` backward too.
 
         Raises:
             whatever the module raises.
@@ -88,7 +108,7 @@ class Reference:
         model = self._double
         if self.fresh_module:
             model = copy.deepcopy(model)
-        return self._call(model, module_tensors(model), values, lift_tensor, lifted)
+        return self._call(model, module_tensors(model), values, lift_tensor, derivative, lifted)
 
     @property
     def untouched(self) -> nn.Module:
@@ -109,10 +129,18 @@ class Reference:
         state: Iterable[StateTensor],
         values: Values,
         copied: Callable[[torch.Tensor], torch.Tensor],
+        derivative: Derivative | None = None,
         context: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> Call:
         with RUNNING:
-            return self._call_alone(model, list(state), values, copied, context)
+            held = list(state)
+            try:
+                return self._call_alone(model, held, values, copied, derivative, context)
+            finally:
+                wanted = derivative.wanted if derivative is not None else ()
+                for one in held:
+                    if one.path in wanted:
+                        one.tensor.requires_grad_(False)
 
     def _call_alone(
         self,
@@ -120,8 +148,11 @@ class Reference:
         state: list[StateTensor],
         values: Values,
         copied: Callable[[torch.Tensor], torch.Tensor],
+        derivative: Derivative | None,
         context: Callable[[], contextlib.AbstractContextManager[None]],
     ) -> Call:
+        wanted = derivative.wanted if derivative is not None else ()
+        sources: dict[str, torch.Tensor] = {}
         given: dict[str, torch.Tensor] = {}
         with torch.no_grad():
             for held in state:
@@ -129,20 +160,29 @@ class Reference:
                 if isinstance(value, torch.Tensor):
                     held.tensor.copy_(value)
                     given[held.path] = held.tensor
+                if held.path in wanted:
+                    sources[held.path] = held.tensor.requires_grad_(True)
         leaves: list[Any] = []
         for leaf in self.instance.inputs:
             value = values.get(f"input:{leaf.key}", leaf.value)
             if isinstance(value, torch.Tensor):
                 given[f"input:{leaf.key}"] = value = copied(value)
+                if f"input:{leaf.key}" in wanted:
+                    sources[f"input:{leaf.key}"] = value.requires_grad_(True)
             leaves.append(value)
         with context():
-            raw = self.instance.call(model, iter(leaves))
+            raw = self.instance.call(model, iter(leaves), gradients=derivative is not None)
         found = output_leaves(raw)
         check_tensors(found, self.instance.program.file.file.name)
+        gradients: dict[str, torch.Tensor] = {}
+        if derivative is not None:
+            with context(), self.instance.program.running():
+                gradients = _gradients(found, sources, derivative)
         tensors = [leaf.value.detach() for leaf in found if isinstance(leaf.value, torch.Tensor)]
         after = {s.path: s.tensor for s in module_tensors(model)}
         rebound = frozenset(s.path for s in state if after.get(s.path) is not s.tensor)
-        return Call([t.contiguous().clone() for t in tensors], found, given, rebound)
+        reached = tuple(_reached(leaf) for leaf in found if isinstance(leaf.value, torch.Tensor))
+        return Call([t.contiguous().clone() for t in tensors], found, given, rebound, gradients, reached)
 
     def _lowest(self, values: Values) -> float:
         """The tolerance of the coarsest dtype that eager computes in: half weights round a single output, too."""
@@ -166,26 +206,79 @@ class Reference:
         return True
 
 
+def _reached(leaf: Leaf) -> bool:
+    value = leaf.value
+    return bool(value.requires_grad and (value.is_floating_point() or value.is_complex()))
+
+
+def _gradients(
+    outputs: list[Leaf], sources: Mapping[str, torch.Tensor], derivative: Derivative
+) -> dict[str, torch.Tensor]:
+    """Autograd's gradients of the outputs that it reaches; zeros where a known gradient does not come this time."""
+    reached = [leaf for leaf in outputs if isinstance(leaf.value, torch.Tensor) and _reached(leaf)]
+    incoming: list[torch.Tensor] = []
+    for leaf in reached:
+        if derivative.incoming is None:
+            incoming.append(torch.ones_like(leaf.value))
+        else:
+            incoming.append(derivative.incoming[f"gradient:{identifier(leaf.key)}"].to(leaf.value.dtype))
+    if not reached:
+        return {}
+    found = torch.autograd.grad(
+        [leaf.value for leaf in reached], list(sources.values()), incoming, allow_unused=True
+    )
+    gradients: dict[str, torch.Tensor] = {}
+    for (path, source), gradient in zip(sources.items(), found, strict=True):
+        if gradient is None and derivative.incoming is None:
+            continue
+        whole = torch.zeros_like(source) if gradient is None else gradient
+        gradients[path] = whole.detach().contiguous().clone()
+    return gradients
+
+
 class Expected:
     """What the reference gives for one case. fp64 and its perturbation are computed when they are first asked for.
 
     Attributes:
-        eager: the outputs, flattened.
+        eager: the outputs, flattened; then the gradients, where they are wanted.
         mutated: by path, what a mutable input or buffer holds after the call.
     """
 
     def __init__(
-        self, reference: Reference, values: Values, mutable: Iterable[str], *, has_exact: bool, seed: int
+        self,
+        reference: Reference,
+        values: Values,
+        mutable: Iterable[str],
+        *,
+        has_exact: bool,
+        seed: int,
+        gradients: tuple[str, ...] = (),
     ):
+        """
+        Args:
+            gradients: paths of the gradients that are wanted; `values` then holds the incoming ones.
+        """
+        self._gradients = gradients
         self._reference, self._values, self._has_exact, self._seed = reference, values, has_exact, seed
         self._mutable = tuple(mutable)
         try:
-            call = reference.eager(values)
+            call = reference.eager(values, self._derivative(values))
         except Exception as error:
             program = reference.instance.program
             raise program.failure(f"`{program.file.class_name}.forward`", error) from None
-        self.eager: list[torch.Tensor] = call.outputs
+        self.eager: list[torch.Tensor] = self._all(call)
         self.mutated: dict[str, torch.Tensor] = self._after(call)
+
+    def _derivative(self, values: Values) -> Derivative | None:
+        if not self._gradients:
+            return None
+        incoming = {
+            p: v for p, v in values.items() if p.startswith("gradient:") and isinstance(v, torch.Tensor)
+        }
+        return Derivative(self._gradients, incoming)
+
+    def _all(self, call: Call) -> list[torch.Tensor]:
+        return [*call.outputs, *(call.gradients[path] for path in self._gradients)]
 
     def _after(self, call: Call) -> dict[str, torch.Tensor]:
         return {path: call.given[path].detach().contiguous().clone() for path in self._mutable}
@@ -195,17 +288,17 @@ class Expected:
         if not self._has_exact:
             return None
         call = self._run_exact(self._values)
-        return (call.outputs, self._after(call)) if call is not None else None
+        return (self._all(call), self._after(call)) if call is not None else None
 
     def _run_exact(self, values: Values) -> Call | None:
         try:
-            return self._reference.exact(values)
+            return self._reference.exact(values, self._derivative(values))
         except Exception:  # a case that eager survives but the double refuses has no exact value
             return None
 
     @property
     def exact(self) -> list[torch.Tensor] | None:
-        """The outputs in fp64 (integers as they are); None where there is no fp64 reference."""
+        """As `eager`, in fp64 (integers as they are); None where there is no fp64 reference."""
         return self._exact_call[0] if self._exact_call is not None else None
 
     @property
@@ -215,18 +308,38 @@ class Expected:
 
     @functools.cached_property
     def perturbed(self) -> list[torch.Tensor] | None:
-        """The fp64 outputs with every float input moved up or down by one ulp of its own dtype."""
+        """As `exact`, with every float input and incoming gradient moved up or down by one ulp of its own dtype."""
         if not self._has_exact:
             return None
         generator = torch.Generator().manual_seed(self._seed ^ 0x5EED)
-        moved = {
-            path: one_ulp(value, generator)
-            if path.startswith("input:") and isinstance(value, torch.Tensor) and value.is_floating_point()
+        call = self._run_exact(self._moved(("input:", "gradient:"), lambda value: one_ulp(value, generator)))
+        return self._all(call) if call is not None else None
+
+    @functools.cached_property
+    def kinks(self) -> tuple[list[torch.Tensor], list[torch.Tensor]] | None:
+        """Smallest and largest fp64 values while every float input moves a little to either side, zeros too.
+
+        Where a gradient jumps (relu at 0, abs at 0, equal maxima) any value between the two sides is one. None without
+        an fp64 reference.
+        """
+        found = [self._all(call) for call in map(self._run_exact, self._sides()) if call is not None]
+        if not self._has_exact or self.exact is None or len(found) < 2:
+            return None
+        stacked = [torch.stack(list(values)) for values in zip(self.exact, *found, strict=True)]
+        return [s.amin(0) for s in stacked], [s.amax(0) for s in stacked]
+
+    def _sides(self) -> Iterator[Values]:
+        for sign in (1.0, -1.0) if self._has_exact and self._gradients else ():
+            generator = torch.Generator().manual_seed(self._seed ^ 0x51DE)
+            yield self._moved(("input:",), lambda value: _nudged(value, generator, sign))  # noqa: B023  (used at once)
+
+    def _moved(self, roles: tuple[str, ...], move: Callable[[torch.Tensor], torch.Tensor]) -> Values:
+        return {
+            path: move(value)
+            if path.startswith(roles) and isinstance(value, torch.Tensor) and value.is_floating_point()
             else value
             for path, value in self._values.items()
         }
-        call = self._run_exact(moved)
-        return call.outputs if call is not None else None
 
 
 def one_ulp(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -236,6 +349,16 @@ def one_ulp(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     up = torch.rand(tensor.shape, generator=generator) < 0.5
     far = torch.where(up, torch.inf, -torch.inf).to(tensor.dtype)
     return torch.where(tensor == 0, tensor, torch.nextafter(tensor, far))
+
+
+def _nudged(tensor: torch.Tensor, generator: torch.Generator, sign: float) -> torch.Tensor:
+    """In fp64, every element moved by an ulp of its own dtype to a random side, or with `sign` -1 to the other; zeros
+    by next to nothing."""
+    wide = tensor.double()
+    side = (torch.rand(tensor.shape, generator=generator, dtype=torch.float64) < 0.5).double() * 2 - 1
+    scale = float(wide.abs().nan_to_num(0, 0, 0).amax()) if wide.numel() else 0.0
+    step = torch.where(wide == 0, 2.0**-40 * (scale or 1.0), wide.abs() * torch.finfo(tensor.dtype).eps)
+    return wide + sign * side * step
 
 
 def _difference(eager: list[torch.Tensor], exact: list[torch.Tensor], lowest: float) -> str:
