@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.judge.worker import watching
-from workbench.judge.worker.gates.numerics import wrong_element
+from workbench.judge.worker.gates.numerics import alike, wrong_element
 from workbench.judge.worker.gates.poison import differing
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
@@ -23,7 +23,8 @@ def run(judging: Judging) -> Finding:
     if watched.why:
         judging.unchecked.append(NOT_SEEN)
     changed = differing(plain, again, stage.results) or judging.irreproducible
-    if judging.float_atomics and wrong_element(stage, prepared, again) is None:
+    right = judging.float_atomics and wrong_element(stage, prepared, again) is None
+    if judging.float_atomics and (right or alike(stage, plain, again)):
         return Finding(
             "warn",
             "Atomic additions of floats: the order, and with it the last digits, differ from run to run.",

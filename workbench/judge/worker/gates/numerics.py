@@ -8,7 +8,7 @@ import torch
 
 from workbench.dialect.backward import backward_size
 from workbench.judge.worker.accuracy import accuracy
-from workbench.judge.worker.compare import Mismatch, Refused, mismatch
+from workbench.judge.worker.compare import Mismatch, Refused, bars, mismatch
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
 from workbench.judge.worker.references import MIN_HARD_USABLE, MIN_RANDOM_USABLE, Prepared
@@ -105,6 +105,15 @@ def wrong_element(stage: Stage, prepared: Prepared, result: Run) -> Mismatch | R
         if worst is not None:
             return worst
     return None
+
+
+def alike(stage: Stage, one: Run, two: Run) -> bool:
+    """Whether two runs agree within the tolerance of their dtypes, right or wrong: what atomic additions explain."""
+    for output, a, b in zip(stage.results, one.outputs, two.outputs, strict=True):
+        bar = bars([output], [as_tensor(a, output.tensor)], None, {})[0]
+        if mismatch(bar, as_tensor(b, output.tensor)) is not None:
+            return False
+    return True
 
 
 def evidence(prepared: Prepared, wrong: Mismatch | Refused) -> dict[str, Any]:
