@@ -6,6 +6,7 @@ from workbench.core.plan import LaunchLimits
 from workbench.core.task import Output, Parameter, SizeSpec, TaskInfo
 from workbench.core.tensors import contiguous
 from workbench.dialect import ops
+from workbench.dialect.backward import backward_size
 from workbench.dialect.signature import signature_text
 from workbench.dialect.skeleton import skeleton
 
@@ -29,7 +30,11 @@ scalars, never data; it is evaluated once for each size, in a sandbox without fi
   BLOCK = tune(256, [128, 256, 512])          a knob: default and choices
   require(condition, "why")                   sizes and knob settings that the plan does not cover
   compile(defines={"BLOCK": BLOCK}, fast_math=False, max_registers=None)    also inside forward
-  save(t)                                     hands a tensor to backward
+  save(t)                                     hands a tensor to backward, where it is read only; save(t, name="rstd") names it
+  def backward(x, weight, rstd, grad_y):      beside forward, where gradients are wanted: it takes what forward may take, what
+      forward saved, and an incoming gradient for each output, called after the variable that forward returns (return y:
+      grad_y) or the output (grad_out). It returns the gradients in the signature's order, or as a dict by name; None for
+      what has none. All it is given is read only; the incoming gradient itself may be returned.
   cdiv(a, b) round_up(a, b) next_power_of_2(n) min max sum range len prod gcd ceil floor log2 sqrt ...
   dtypes: "float32" or float32, float16 (half), bfloat16, float64, int64 (long), int32, int16, int8, uint8, bool, ...
 Returned tensors (one, a tuple, or a dict by output name) have the reference's shapes and dtypes, in its order. An input is
@@ -78,10 +83,24 @@ def sizes_text(info: TaskInfo) -> str:
         lines.append(
             f"  must work at any value of: {', '.join(info.free_dims)}; other extents may be hard-coded"
         )
+    if gradients := gradients_text(info.sizes[0]):
+        lines.append(
+            f"  {gradients}{'' if info.backward else ' (not asked for: a candidate may leave it out)'}"
+        )
     if info.own_kernels_only:
         lines.append("  own kernels only: torch_op is refused")
     lines += [f"  note: {note}" for note in info.notes]
     return "\n".join(lines) + "\n"
+
+
+def gradients_text(size: SizeSpec) -> str:
+    """The signature of `backward` in one line, without what it shares with forward's; "" where there is no gradient."""
+    if not size.gradients:
+        return ""
+    whole = backward_size(size, (), ())
+    incoming = ", ".join(str(p) for p in whole.parameters if p.role == "gradient")
+    wanted = ", ".join(f"{o.name}: {o.tensor}" for o in whole.outputs)
+    return f"backward(..., {incoming}) -> {wanted}"
 
 
 EXAMPLE = SizeSpec(
@@ -109,7 +128,7 @@ def reference(info: TaskInfo | None, limits: LaunchLimits, arch: str = "") -> st
     note = "it evaluates and compiles; its kernel computes nothing yet"
     if info is not None:
         parts.append(sizes_text(info))
-        parts.append(f"SKELETON ({note})\n{skeleton(info.sizes)}")
+        parts.append(f"SKELETON ({note})\n{skeleton(info.sizes, backward=info.backward)}")
     else:
         parts.append(f"EXAMPLE SIGNATURE: {signature_text(EXAMPLE)}\n")
         parts.append(f"SKELETON for it ({note})\n{skeleton([EXAMPLE])}")

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 from workbench.core.task import Parameter, SizeSpec
+from workbench.dialect.backward import backward_size
 from workbench.dialect.dtypes import C_TYPES
 from workbench.dialect.signature import find, identifier
 
@@ -22,8 +23,9 @@ _HEADERS = {
 }
 
 
-def skeleton(sizes: Sequence[SizeSpec]) -> str:
-    """A whole file that passes `parse` at each of a task's sizes, compiles, and computes nothing yet."""
+def skeleton(sizes: Sequence[SizeSpec], *, backward: bool = False) -> str:
+    """A whole file that passes `parse` at each of a task's sizes, compiles, and computes nothing yet; with `backward`
+    gradients too."""
     size = sizes[0]
     chosen = [p for p in size.parameters if p.tensor is not None or isinstance(p.value, bool | int | float)]
     chosen = chosen[:MAX_NAMED]
@@ -53,14 +55,61 @@ def skeleton(sizes: Sequence[SizeSpec]) -> str:
         f"           args=[{', '.join(arguments)}])",
         f"    return {', '.join(results)}" if results else "    return None",
     ]
+    second: list[str] = []
+    if backward and size.gradients:
+        more, second = _backward(size, chosen, names)
+        plan += ["", *more]
     lines = ["// clang-format off", "/*@plan", *plan, "@*/", "// clang-format on", *headers, ""]
+    lines += _kernel("kernel", parameters, target, bool(target))
+    return "\n".join([*lines, *second])
+
+
+def _kernel(name: str, parameters: Sequence[str], target: str, counted: bool) -> list[str]:
     joined = ",\n                                  ".join(parameters)
-    lines.append(f'extern "C" __global__ void kernel({joined})')
+    lines = [f'extern "C" __global__ void {name}({joined})']
     lines += ["{", "    const long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;"]
-    if target:
+    if counted:
         lines.append("    if (i >= count) return;")
-    lines += [f"    // Compute element i of {target or 'the result'} here.", "    (void)i;", "}", ""]
-    return "\n".join(lines)
+    return [*lines, f"    // Compute element i of {target or 'the result'} here.", "    (void)i;", "}", ""]
+
+
+def _backward(
+    forward: SizeSpec, chosen: Sequence[Parameter], names: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The lines of the plan's `backward`, and of its kernel."""
+    size = backward_size(forward, (), ())
+    incoming = [p for p in size.parameters if p.role == "gradient"]
+    given = [*chosen, *incoming]
+    words = [*names]
+    for parameter in incoming:
+        word = parameter.name
+        while word in words:
+            word += "_"
+        words.append(word)
+    of = {p.path: n for p, n in zip(given, words, strict=True)}
+    named = [n for p, n in zip(given, words, strict=True) if _by_name(size, p, n)]
+    body = [f'    {n} = params["{p.path}"]' for p, n in zip(given, words, strict=True) if n not in named]
+    made: list[str] = []
+    for path in forward.gradients:
+        source = of.get(path, f'params["{path}"]')
+        name = f"d_{of.get(path, len(made))}"
+        while name in words or name in made:
+            name += "_"
+        body.append(f"    {name} = empty_like({source})")
+        made.append(name)
+    count = f"{words[len(chosen)]}.numel"
+    handed = made[:MAX_NAMED]
+    plan = [
+        f"def backward({', '.join(named)}):",
+        *body,
+        f'    launch("kernel_backward", grid=max(cdiv({count}, BLOCK), 1), block=BLOCK,',
+        f"           args=[{', '.join([*words, *handed])}, i64({count})])",
+        f"    return {', '.join(made)}",
+    ]
+    parameters = [_parameter(p, n, constant=True) for p, n in zip(given, words, strict=True)]
+    wanted = [o.tensor for o in size.outputs][:MAX_NAMED]
+    parameters += [f"{C_TYPES[t.dtype]}* __restrict__ {n}" for t, n in zip(wanted, handed, strict=True)]
+    return plan, _kernel("kernel_backward", [*parameters, "long long count"], ", ".join(handed[:4]), True)
 
 
 def _by_name(size: SizeSpec, parameter: Parameter, name: str) -> bool:
@@ -70,7 +119,21 @@ def _by_name(size: SizeSpec, parameter: Parameter, name: str) -> bool:
 
 
 _TAKEN = frozenset(
-    {"kernel", "count", "i", "BLOCK", "launch", "tune", "cdiv", "max", "i64", "params", "empty", "forward"}
+    {
+        "kernel",
+        "kernel_backward",
+        "count",
+        "i",
+        "BLOCK",
+        "launch",
+        "tune",
+        "cdiv",
+        "max",
+        "i64",
+        "params",
+        "empty",
+        "forward",
+    }
 )
 _C_WORDS = (
     "alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do double "
@@ -154,9 +217,9 @@ def _extent(wanted: Sequence[int], known: dict[str, list[tuple[int, ...]]]) -> s
     return str(wanted[0])
 
 
-def _parameter(parameter: Parameter, name: str) -> str:
+def _parameter(parameter: Parameter, name: str, *, constant: bool = False) -> str:
     if parameter.tensor is not None:
-        const = "" if parameter.mutable else "const "
+        const = "" if parameter.mutable and not constant else "const "
         return f"{const}{C_TYPES[parameter.tensor.dtype]}* __restrict__ {name}"
     if isinstance(parameter.value, bool):
         return f"bool {name}"
