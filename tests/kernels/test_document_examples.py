@@ -43,8 +43,8 @@ EXAMPLES = _examples()
 WALK = _walk()
 
 
-def test_there_are_ten_examples_and_they_use_every_shipped_task() -> None:
-    assert len(EXAMPLES) == 10
+def test_there_are_eleven_examples_and_they_use_every_shipped_task() -> None:
+    assert len(EXAMPLES) == 11
     assert {task for _, task, _ in EXAMPLES} == set(TASKS)
 
 
