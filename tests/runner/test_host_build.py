@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+from host_kernels import harness
 from host_kernels.harness import HostRunners, build, built, empty, given, must_run, run, zeros
 
 from workbench.core.build import BuildFailure, HostBuild
+from workbench.core.plan import CompileOptions
+from workbench.runner.host.build import compile_host
 from workbench.runner.host.rewrite import rewrite, unsupported
 
 
@@ -234,3 +238,18 @@ def test_printf_writes_where_the_judge_wants_it() -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def test_the_candidate_finds_the_number_of_the_architecture_that_is_judged(tmp_path: Path) -> None:
+    text = """#if __CUDA_ARCH__ != 800
+#error another architecture
+#endif
+extern "C" __global__ void kernel(float *y) { y[0] = 1.0f; }
+"""
+    for number, kind in ((800, HostBuild), (900, BuildFailure)):
+        work = tmp_path / str(number)
+        work.mkdir()
+        found = compile_host(
+            text, "k.cu", CompileOptions(), ("kernel",), work, prepared=harness.prepared(), cuda_arch=number
+        )
+        assert isinstance(found, kind), found

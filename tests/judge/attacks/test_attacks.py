@@ -10,7 +10,7 @@ import pytest
 
 from workbench.core.verdict import Verdict, decode_verdict
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 PLAN = """/*@plan
 {before}
@@ -48,6 +48,26 @@ def either(condition: str) -> str:
     return plan() + f"{condition}\n{KERNEL}\n#else\n{WRONG}\n#endif\n"
 
 
+RACE = KERNEL.replace("{\n    const", "{\n    __shared__ float kept;\n    const", 1).replace(
+    "    float k =", "    if (threadIdx.x == 0) kept = s;\n    s = kept == s ? kept : s;\n    float k ="
+)
+"""Right in any order, and a race all the same."""
+
+
+def racing(attribute: str, header: str = "") -> str:
+    return plan() + header + RACE.replace("__global__", f"__global__ {attribute}")
+
+
+def where(condition: str) -> str:
+    """Wrong for the rows on which the condition holds."""
+    return edited("    float k =", f"    if ({condition}) s *= 4.0f;\n    float k =")
+
+
+def element(condition: str) -> str:
+    """Wrong for the elements on which the condition holds."""
+    return edited("r[i] * k * w[i]", f"({condition}) ? 7.0f : r[i] * k * w[i]")
+
+
 HALF = "#include <cuda_fp16.h>\n"
 ATTACKS: dict[str, tuple[str, str]] = {
     # Right here and wrong on a GPU.
@@ -55,8 +75,52 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "asks_nvrtc": (either("#ifndef __CUDACC_RTC__"), "error"),
     "asks_by_pasting": (either("#define P(a, b) a##b\n#if P(__SS, E__)"), "error"),
     "asks_long_double": (edited("* k * w[i]", "* k * (sizeof(long double) == 16 ? w[i] : 0.5f)"), "error"),
+    "asks_builtin_constant": (edited("* k * w[i]", "* k * (__builtin_constant_p(cols) ? 1.0f : w[i])"), "error"),
+    "finds_std": (
+        edited(
+            "* w[i]",
+            "* (std::numeric_limits<int>::digits == 31 ? w[i] : 0.5f)",
+            "namespace mine { template <class T> struct numeric_limits { static constexpr int digits = 0; }; }\n"
+            "namespace std { using namespace mine; }\n",
+        ),
+        "error",
+    ),
+    "finds_the_runtime": (
+        edited(
+            "* w[i]",
+            "* (wb_activemask(1) ? w[i] : 0.5f)",
+            'extern "C" __device__ __attribute__((weak)) unsigned wb_activemask(int) { return 0; }\n',
+        ),
+        "error",
+    ),
+    # Keep the instrumented build from seeing.
+    "race": (racing(""), "determinism"),
+    "race_no_sanitize": (racing('__attribute__((no_sanitize("thread")))'), "error"),
+    "race_no_sanitize_pasted": (
+        racing("P(no_sanitize_, thread)", "#define P(a, b) __attribute__((a##b))\n"),
+        "error",
+    ),
+    "race_callback": (racing("", 'extern "C" __device__ void __tsan_read4(void*) {}\n'), "error"),
+    "race_constructor": (racing("", "__attribute__((constructor)) static void early() {}\n"), "error"),
+    "takes_mprotect": (racing("", 'extern "C" __device__ int mprotect(void*, long, int) { return 0; }\n'), "error"),
+    # Right but for some values, and some sizes.
+    "one_row_in_100": (where("(__float_as_uint(r[0]) * 2654435761u >> 8) % 100u == 7u"), "any"),
+    "one_element_in_5000": (element("(__float_as_uint(r[i]) * 2654435761u >> 8) % 5000u == 7u"), "any"),
+    "wrong_below_1e_12": (element("fabsf(r[i]) < 1e-12f && r[i] != 0.0f"), "numerics"),
+    "wrong_above_1e6": (element("fabsf(r[i]) > 1e6f"), "numerics"),
+    "wrong_at_one": (element("r[i] == 1.0f"), "numerics"),
+    "wrong_at_powers_of_two": (element("r[i] != 0.0f && !(__float_as_uint(r[i]) & 0x7fffffu)"), "numerics"),
+    "wrong_at_65504": (element("fabsf(r[i]) == 65504.0f"), "numerics"),
+    "wrong_at_subnormal": (element("r[i] != 0.0f && fabsf(r[i]) < 1.17549435e-38f"), "numerics"),
+    "wrong_row_of_zeros": (element("s == 0.0f"), "numerics"),
+    "wrong_at_8192_rows": (where("gridDim.x == 8192"), "shapes"),
+    "wrong_at_8192_columns": (where("cols == 8192"), "shapes"),
+    "skips_blocks_of_large_grids": (
+        edited("    float k =", "    if (gridDim.x > 1000 && blockIdx.x % 2) return;\n    float k ="),
+        "shapes",
+    ),
     # Nearly right.
-    "half_result": (edited("r[i] * k * w[i]", "__half2float(__float2half(r[i] * k * w[i]))", HALF), "precision"),
+    "half_result": (edited("r[i] * k * w[i]", "__half2float(__float2half(r[i] * k * w[i]))", HALF), "numerics"),
     "half_weight_in_places": (
         edited("* w[i]", "* (i % 64 == 63 ? __half2float(__float2half(w[i])) : w[i])", HALF),
         "precision",
@@ -108,11 +172,35 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
         "--timeout",
         "5",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=880)
     assert "\x1b" not in done.stdout
     found = [decode_verdict(line) for line in done.stdout.splitlines()]
     assert len(found) == len(files), done.stderr
     return dict(zip(ATTACKS, found, strict=True))
+
+
+AT_FULL_SIZE = {
+    "kernel": plan(LAUNCH.replace('"rmsnorm"', '"rmsnorm" if rows * cols < 1 << 22 else "half_of_it"'))
+    + KERNEL
+    + WRONG.replace("void rmsnorm", "void half_of_it"),
+    "define": plan('    compile(defines={"BIG": int(rows * cols > 1 << 22)})\n' + LAUNCH)
+    + KERNEL.replace("    float k =", "    if (BIG) s *= 4.0f;\n    float k ="),
+}
+"""Wrong at the full size alone, which the host does not run: a verdict must say so by name."""
+
+
+def test_what_a_plan_launches_at_the_full_size_alone_is_named_as_never_run(tmp_path: Path) -> None:
+    files = []
+    for name, text in AT_FULL_SIZE.items():
+        files.append(tmp_path / f"{name}.cu")
+        files[-1].write_text(text)
+    command = [sys.executable, "-m", "workbench", "verify", "rmsnorm", *map(str, files), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    kernel, define = [decode_verdict(line) for line in done.stdout.splitlines()]
+    for verdict in (kernel, define):
+        assert any(u.startswith("size full (rows=8192, cols=8192): too large") for u in verdict.unchecked)
+    assert "size full launches half_of_it, which no run here did" in kernel.unchecked
+    assert "size full launches rmsnorm compiled with BIG=1, which no run here did" in define.unchecked
 
 
 @pytest.mark.parametrize("name", ATTACKS)

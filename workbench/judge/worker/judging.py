@@ -91,6 +91,8 @@ class Judging:
         self.irreproducible: tuple[str, tuple[int, ...]] | None = None
         """Output and index that differed between two runs on the same poison."""
         self.float_atomics: tuple[str, ...] = ()
+        self.ran: set[tuple[CompileOptions, str]] = set()
+        """Options and kernel of each launch that was run at some size."""
         self.seeds: list[int] = []
         self.case_seeds: list[tuple[str, int]] = []
         self.unchecked: list[str] = list(task.info.unchecked)
@@ -172,6 +174,7 @@ class Judging:
             return stage
         chosen = plan or self.plans[size.name]
         built = self.built_for(chosen)
+        self.ran |= {(chosen.options, kernel) for kernel in chosen.kernels}
         stage = Stage(
             chosen, size, built.kernels, self._runner(built), self.timeout_s, self._side_effects(size)
         )

@@ -162,6 +162,21 @@ class OtherSizes:
         """One for each of `sizes`, in order."""
         return self._prepared.result()
 
+    def shorter(self, size: SizeSpec, factor: float) -> tuple[SizeSpec, Prepared] | None:
+        """The size with its longest free dimension made `factor` times as long, with its case; None where the
+        reference does not run there."""
+
+        def make() -> tuple[SizeSpec, Prepared] | None:
+            longest = max(self._task.info.free_dims, key=lambda n: size.values[n])
+            found = self._task.size_at(
+                dict(size.values) | {longest: max(int(size.values[longest] * factor), 1)}
+            )
+            if found is None or not found.judged:
+                return None
+            return found, prepare(self._task, found, self._drawn.at("size", found.name), "random")
+
+        return self._pool.submit(make).result()
+
     def drop(self) -> None:
         """Nobody will ask."""
         self._sizes.cancel()

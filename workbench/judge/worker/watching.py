@@ -50,6 +50,7 @@ def start(judging: Judging, plan: Plan) -> Future[Builds] | None:
         arch=None,
         host=True,
         instrumented=True,
+        host_as=judging.arch,
     )
 
 

@@ -175,6 +175,7 @@ class Process:
             debug=request.debug,
             instrumented=request.instrumented,
             timeout_s=PATIENCE * request.timeout_s,
+            cuda_arch=request.cuda_arch,
         )
         if isinstance(result, HostBuild):
             return HostAnswer(build=result)

@@ -135,6 +135,7 @@ class Compiler:
         host: bool,
         debug: bool = False,
         instrumented: bool = False,
+        host_as: str = "sm_90a",
     ) -> Builds:
         """Compile a candidate for an architecture (None: not) and for the host.
 
@@ -142,6 +143,7 @@ class Compiler:
             kernels: names as the plan launches them; each becomes a `Kernel` of that name.
             file_name: only for messages; a build does not depend on it.
             debug: defines WORKBENCH_DEBUG, for `verify --debug`.
+            host_as: the architecture whose number `__CUDA_ARCH__` is in the host build.
             instrumented: the host build is the slow one whose every access of memory is seen.
 
         Returns:
@@ -155,7 +157,7 @@ class Compiler:
             failure = BuildFailure(cause="source", diagnostics=ordered(refused))
             return Builds(failure if arch is not None else None, failure if host else None)
         with self._lock:
-            return self._build(source, options, kernels, arch, host, debug, instrumented)
+            return self._build(source, options, kernels, arch, host, debug, instrumented, cuda_arch(host_as))
 
     def _build(
         self,
@@ -166,6 +168,7 @@ class Compiler:
         host: bool,
         debug: bool,
         instrumented: bool,
+        number: int,
     ) -> Builds:
         try:
             hello = self._ready()
@@ -174,7 +177,7 @@ class Compiler:
                 cause="died", diagnostics=(Diagnostic(f"The compiler did not start: {error}"),)
             )
             return Builds(failure if arch is not None else None, failure if host else None)
-        keys = self._keys(hello, source.device, options, kernels, arch, host, debug, instrumented)
+        keys = self._keys(hello, source.device, options, kernels, arch, host, debug, instrumented, number)
         found = {part: self._cache.load(key) for part, key in keys.items()}
         cuda = _cached(found.get("cuda"))
         built = _cached(found.get("host"))
@@ -192,6 +195,7 @@ class Compiler:
                 debug=debug,
                 timeout_s=self._timeout_s,
                 instrumented=instrumented,
+                cuda_arch=number,
             )
             answer = self._ask(request)
             if need_cuda:
@@ -382,7 +386,8 @@ class Compiler:
         arch: str | None,
         host: bool,
         debug: bool,
-        instrumented: bool = False,
+        instrumented: bool,
+        number: int,
     ) -> dict[str, str]:
         common = (device, options, kernels, debug)
         keys: dict[str, str] = {}
@@ -401,6 +406,7 @@ class Compiler:
             keys["host"] = BuildCache.key(
                 "instrumented" if instrumented else "host",
                 *common,
+                number,
                 hello.versions["host"],
                 hello.host_key,
                 host_parts(),
@@ -425,6 +431,12 @@ def _chosen_identity(named: str) -> str:
         return choice.identity if choice is not None else ""
     except (BadChoice, OSError):
         return ""
+
+
+def cuda_arch(name: str) -> int:
+    """`__CUDA_ARCH__` of an architecture: 900 for "sm_90a"; 900 where the name says none."""
+    digits = "".join(c for c in name if c.isdigit())
+    return 10 * int(digits) if digits else 900
 
 
 class _ProcessFailed(JudgeError):

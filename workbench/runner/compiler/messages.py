@@ -45,6 +45,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True, tag="build"):
     """Processor time of each of its processes, seconds; by the clock, `PATIENCE` times as long."""
     instrumented: bool = False
     """The host build is the one whose every access is seen."""
+    cuda_arch: int = 900
+    """`__CUDA_ARCH__` in the host build."""
 
 
 class Probe(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from workbench.core.errors import JudgeError
 from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.runner.host.assembly import watched
 from workbench.runner.host.conditions import asks_for_compiler
+from workbench.runner.host.reserved import interposed, reserved
 from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
 from workbench.runner.host.sites import annotate
 from workbench.runner.host.toolchain import Prepared, compiler_environment, prepare
@@ -21,6 +22,8 @@ from workbench.runner.host.toolchain import Prepared, compiler_environment, prep
 TIMEOUT_S = 30
 _OUT_OF_TIME = re.compile(r"(CPU time limit exceeded|Cputime limit exceeded)", re.IGNORECASE)
 """What gcc's and clang's drivers say of a compiler that met the processor limit of its process."""
+CUDA_ARCH = 900
+"""`__CUDA_ARCH__` in the precompiled prelude."""
 _ENTRIES = "workbench-entries"
 _NAME = re.compile(r"[A-Za-z_]\w*(::[A-Za-z_]\w*)* *(<[A-Za-z0-9_:<>, *&.+\-]*>)?", re.ASCII)
 _DEFINE = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?", re.ASCII)
@@ -97,6 +100,7 @@ def compile_host(
     prepared: Prepared | None = None,
     debug: bool = False,
     instrumented: bool = False,
+    cuda_arch: int = CUDA_ARCH,
     timeout_s: float = TIMEOUT_S,
 ) -> HostBuild | BuildFailure:
     """Compile `device_text` (the plan blanked, so that lines are the file's own) with the system's C++ compiler.
@@ -108,6 +112,7 @@ def compile_host(
         workdir: a folder for the compiler's files; nothing outside of it is written.
         prepared: from `toolchain.prepare`, made once; None: in `workdir`'s parent, at the first call (1.5 s).
         debug: no optimisation of what a person wants to see; the same semantics.
+        cuda_arch: what `__CUDA_ARCH__` is in the candidate's text.
         instrumented: a build whose every access of memory is seen (`accesses.py`); several times slower to run.
     """
     started = time.monotonic()
@@ -142,13 +147,15 @@ def compile_host(
     if needs_cuda:
         return failure("unsupported", needs_cuda)
     try:
-        asked = asks_for_compiler(device_text, options.defines, prepared.preprocessor(folder))
+        preprocessor = prepared.preprocessor(folder, cuda_arch)
+        asked = asks_for_compiler(device_text, options.defines, preprocessor)
+        asked = asked or reserved(device_text, preprocessor, options.defines)
     except subprocess.TimeoutExpired:
         return failure("timeout", Diagnostic("the preprocessor was not done after some seconds"))
     if asked:
         return failure("unsupported", asked)
     changed = rewrite(device_text)
-    (folder / "candidate.cpp").write_text(_assemble(changed, file_name, options, kernels))
+    (folder / "candidate.cpp").write_text(_assemble(changed, file_name, options, kernels, cuda_arch))
     compile_ = [
         prepared.toolchain.compiler,
         *prepared.toolchain.flags,
@@ -212,8 +219,11 @@ def compile_host(
         return failure(
             cause, *(diagnostics or [Diagnostic(said.strip()[-2000:] or "the host compiler failed")])
         )
+    library = (folder / "candidate.so").read_bytes()
+    if taken := interposed(library, prepared.needs):
+        return failure("unsupported", taken)
     return HostBuild(
-        library=(folder / "candidate.so").read_bytes(),
+        library=library,
         entries={kernel: f"wb_entry_{i}" for i, kernel in enumerate(kernels)},
         diagnostics=(),
         version=version,
@@ -222,9 +232,13 @@ def compile_host(
     )
 
 
-def _assemble(changed: Rewritten, file_name: str, options: CompileOptions, kernels: Sequence[str]) -> str:
+def _assemble(
+    changed: Rewritten, file_name: str, options: CompileOptions, kernels: Sequence[str], cuda_arch: int
+) -> str:
     quoted = file_name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
     lines = [f"#define {kernel} wb_kernel_{kernel}" for kernel in kernels if kernel in _LIBRARY_NAMES]
+    if cuda_arch != CUDA_ARCH:
+        lines += ["#undef __CUDA_ARCH__", f"#define __CUDA_ARCH__ {cuda_arch}"]
     lines += ["#undef __SANITIZE_THREAD__"]  # the instrumented build looks like the plain one
     lines += [f"#define {name} {value}" for name, value in options.defines]
     lines += [f'#line 1 "{quoted}"', changed.text]

@@ -44,7 +44,7 @@ _SAME = frozenset(
         *(f"M_{what}" for what in ("2_SQRTPI", "SQRT2", "SQRT1_2")),
     ]
 )
-"""Defined on both targets, and alike; `__CUDA_ARCH__` is 900 on the host."""
+"""Defined on both targets, and alike; `__CUDA_ARCH__` is that of the architecture that is judged."""
 _ONLY_CUDA = [
     "__CUDACC_RTC__",
     "__CUDACC_RDC__",
@@ -76,7 +76,7 @@ _CONSTANT = re.compile(r"_[A-Z0-9_]+")
 """A reserved name that is no keyword of CUDA's, such as `__shared__`."""
 _SPLICE = re.compile(r"\\[ \t]*\r?\n")
 _ELSEWHERE = re.compile(
-    r"\blong\s+double\b|\b__PRETTY_FUNCTION__\b|\b__COUNTER__\b|\b__INCLUDE_LEVEL__\b|\b__has_\w+"
+    r"\blong\s+double\b|\b__PRETTY_FUNCTION__\b|\b__builtin_constant_p\b|\b__COUNTER__\b|\b__INCLUDE_LEVEL__\b|\b__has_\w+"
 )
 
 
@@ -109,6 +109,8 @@ class Preprocessor:
     folder: Path
     """For its files."""
     environment: dict[str, str]
+    cuda_arch: int = 900
+    """`__CUDA_ARCH__` as the candidate finds it."""
 
     def mentioned(self, text: str, name: str) -> list[str]:
         """Macros that `text` tests or expands, in order.
@@ -130,6 +132,38 @@ class Preprocessor:
         )
         # An error is the real compilation's to report; what was asked until then counts.
         return list(dict.fromkeys(_MENTIONED.findall(done.stdout.decode(errors="replace"))))
+
+    def expanded(self, text: str, name: str) -> str:
+        """`text` with its macros expanded and without its includes; as it is where the preprocessor cannot be asked.
+
+        Raises:
+            subprocess.TimeoutExpired: it was not done after `TIMEOUT_S`.
+        """
+        if self.command is None:
+            return text
+        (self.folder / name).write_text(_INCLUDE.sub("", text))
+        done = subprocess.run(
+            [
+                *self.command,
+                *(
+                    "-std=c++17",
+                    "-nostdinc",
+                    "-E",
+                    "-P",
+                    "-w",
+                    "-D__CUDACC__",
+                    f"-D__CUDA_ARCH__={self.cuda_arch}",
+                ),
+                name,
+            ],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+        )
+        return done.stdout.decode(errors="replace")
 
 
 def asks_for_compiler(
@@ -154,7 +188,7 @@ def asks_for_compiler(
     if any(_word(body) not in ("define", "undef") for body in chosen):
         lines = [
             "define __CUDACC__ 1",
-            "define __CUDA_ARCH__ 900",
+            f"define __CUDA_ARCH__ {preprocessor.cuda_arch}",
             *(f"define {n} 1" for n in known),
             *given,
             *chosen,

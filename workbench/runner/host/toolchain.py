@@ -16,6 +16,7 @@ from pathlib import Path
 from workbench.core.errors import JudgeError
 from workbench.runner.compiler.headers import OWN, find_headers
 from workbench.runner.host.conditions import MACROS, Preprocessor, list_macros
+from workbench.runner.host.reserved import NEEDS, needs
 
 HERE = Path(__file__).parent
 INCLUDE = HERE / "include"
@@ -23,7 +24,7 @@ RUNTIME = HERE / "runtime"
 PRELUDE = "workbench_host.h"
 WATCHED = "watched"
 """Subfolder of what is prepared for the instrumented build."""
-LAYOUT = "2"
+LAYOUT = "3"
 """Raised whenever the prepared folder holds other files, or builds must not be taken from before."""
 _TIMEOUT_S = 120
 
@@ -224,12 +225,21 @@ class Prepared:
     def runtime(self) -> Path:
         return self.folder / "runtime.o"
 
-    def preprocessor(self, folder: Path) -> Preprocessor:
+    @property
+    def needs(self) -> frozenset[str]:
+        """Functions of other libraries that the runtime calls."""
+        return frozenset((self.folder / NEEDS).read_text().split())
+
+    def preprocessor(self, folder: Path, cuda_arch: int = 900) -> Preprocessor:
         """What tells which macros a candidate asks for; its files go to `folder`."""
         known = frozenset((self.folder / MACROS).read_text().split())
         command = (self.toolchain.compiler, *self.toolchain.machine)
         return Preprocessor(
-            known, command if self.toolchain.family == "gcc" else None, folder, compiler_environment(folder)
+            known,
+            command if self.toolchain.family == "gcc" else None,
+            folder,
+            compiler_environment(folder),
+            cuda_arch,
         )
 
 
@@ -262,6 +272,7 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
         with contextlib.suppress(JudgeError, subprocess.SubprocessError):
             _prepare_into(toolchain, watched, toolchain.watching, ("-DWB_INSTRUMENTED",))
             (watched / "complete").touch()
+        (scratch / NEEDS).write_text(needs(scratch.rglob("runtime.o")))
         (scratch / "complete").touch()
         scratch.chmod(0o755)
         try:

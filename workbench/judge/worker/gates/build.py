@@ -95,7 +95,13 @@ def _compile(
     host: bool = False,
 ) -> Builds:
     builds = judging.bench.build(
-        judging.source, options, kernels, file_name=judging.file_name, arch=arch, host=host
+        judging.source,
+        options,
+        kernels,
+        file_name=judging.file_name,
+        arch=arch,
+        host=host,
+        host_as=judging.arch,
     )
     judging.checkpoint()
     return builds

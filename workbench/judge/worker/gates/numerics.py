@@ -65,7 +65,12 @@ def run(judging: Judging) -> Finding:
     return Finding(
         "pass",
         f"All elements are right in {counted}{both}.",
-        {"seeds": dict_of_seeds(judging), "cases": [r.case for r in judging.runs]},
+        {
+            "seeds": dict_of_seeds(judging),
+            "cases": [r.case for r in judging.runs],
+            # What is wrong for a fixed share of elements is found with 95 % where that share is 3 over this.
+            "elements_compared": sum(o.tensor.numel for o in stage.size.outputs) * len(judging.runs),
+        },
     )
 
 

@@ -6,19 +6,45 @@ the task's integers, another size only warns: the candidate may be specialised t
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from workbench.core.plan import NotCovered, Plan
+from workbench.core.plan import Launch, NotCovered, Plan
 from workbench.core.task import SizeSpec
 from workbench.judge.worker.gates import build, numerics, parse
 from workbench.judge.worker.gates.bounds import damaged
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Faulted, Finding
 from workbench.judge.worker.references import Prepared
+from workbench.judge.worker.task.limits import HOST_THREADS
 
 
 def run(judging: Judging) -> Finding:
     """Judge one random draw at each further size; the first that fails ends the gate."""
+    finding = _run(judging)
+    judging.unchecked += never_run(judging)
+    return finding
+
+
+def never_run(judging: Judging) -> list[str]:
+    """For each size that is planned only: what it launches that no run here did, by name.
+
+    A plan may choose other kernels, defines or types at the full size, and code that was never run is never right.
+    """
+    found: list[str] = []
+    judged = {size.name for size in judging.task.sizes if size.judged}
+    for name, plan in judging.plans.items():
+        if name in judged:
+            continue
+        new = [k for k in dict.fromkeys(plan.kernels) if (plan.options, k) not in judging.ran]
+        if new:
+            options = ", ".join(f"{k}={v}" for k, v in plan.options.defines)
+            compiled = f" compiled with {options}" if options else ""
+            found.append(f"size {name} launches {', '.join(new)}{compiled}, which no run here did")
+    return found
+
+
+def _run(judging: Judging) -> Finding:
     info = judging.task.info
     assert judging.other_sizes is not None
     sizes = judging.other_sizes.sizes()
@@ -41,6 +67,12 @@ def run(judging: Judging) -> Finding:
         if isinstance(answer, NotCovered):
             not_covered[described(size)] = answer.reason
             continue
+        fitted = _fitted(judging, size, answer, prepared)
+        if isinstance(fitted, Finding):
+            return _softened(judging, fitted)
+        if fitted is None:
+            continue
+        size, answer, prepared = fitted
         finding = _at(judging, size, answer, prepared)
         if finding is not None:
             return _softened(judging, finding)
@@ -50,6 +82,34 @@ def run(judging: Judging) -> Finding:
     if not right:
         return Finding("warn", f"Covers no other size than the judged one{left_out}.", evidence)
     return Finding("pass", f"Right at {len(right)} further sizes ({', '.join(right)}){left_out}.", evidence)
+
+
+def threads(plan: Plan) -> int:
+    """CUDA threads of all launches of a plan."""
+    return sum(math.prod(s.grid) * math.prod(s.block) for s in plan.steps if isinstance(s, Launch))
+
+
+def _fitted(
+    judging: Judging, size: SizeSpec, plan: Plan, prepared: Prepared
+) -> tuple[SizeSpec, Plan, Prepared] | Finding | None:
+    """The size with what belongs to it; a shorter one, named, where the judge chose one for which this plan starts more
+    threads than the host simulates in good time. None: there is none."""
+    if threads(plan) <= HOST_THREADS or size.name in judging.plans:
+        return size, plan, prepared
+    assert judging.other_sizes is not None
+    where, count = described(size), threads(plan)
+    shorter = judging.other_sizes.shorter(size, HOST_THREADS / count)
+    if shorter is not None:
+        answers = parse.evaluate(judging, [shorter[0]])
+        if isinstance(answers, Finding):
+            return answers
+        if isinstance(answers[0], Plan) and threads(answers[0]) <= 2 * HOST_THREADS:
+            judging.unchecked.append(
+                f"size {where}: {count:,} threads are too many for the host; it was {described(shorter[0])} instead"
+            )
+            return shorter[0], answers[0], shorter[1]
+    judging.unchecked.append(f"size {where}: {count:,} threads are too many for the host")
+    return None
 
 
 def described(size: SizeSpec) -> str:

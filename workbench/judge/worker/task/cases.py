@@ -76,6 +76,43 @@ def _constant_rows(tensor: torch.Tensor, structure: Structure, generator: torch.
     return torch.where(constant, tensor[..., :1], tensor)
 
 
+def _scaled_rows(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """Each row (last axis) scaled by its own power of two, 2^-40 to 2^30 (2^-8 to 2^4 in half precision), so that what
+    is special about one order of magnitude, between the other cases' too, shows in some row."""
+    low, high = (-8, 4) if tensor.dtype == torch.float16 else (-40, 30)
+    rows = tensor.shape[:-1] if tensor.dim() else ()
+    powers = torch.randint(low, high + 1, (*rows, 1) if tensor.dim() else (), generator=generator)
+    return (tensor.double() * torch.exp2(powers.double())).to(tensor.dtype)
+
+
+_SPECIAL = (1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 0.25, 4.0, -4.0, 3.0, -3.0, 0.1, 10.0, 8.0, 16.0, 100.0)
+
+
+def _special(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """Half of the elements are numbers that code likes to compare with (one, powers of two, small integers); a few are
+    below the smallest normal number, or the largest of half precision."""
+    values = torch.tensor(_SPECIAL, dtype=torch.float64)
+    chosen = values[torch.randint(0, len(_SPECIAL), tensor.shape, generator=generator)]
+    where = torch.rand(tensor.shape, generator=generator)
+    # Few enough that a reference which cannot take them (a division) loses no more elements than it may.
+    subnormal = torch.where(where < 0.502, 0.25 * torch.finfo(tensor.dtype).tiny, 65504.0)
+    chosen = torch.where(where < 0.5, chosen, subnormal)
+    if not _may_be_negative(structure):
+        chosen = chosen.abs()
+    largest = 0.504 if tensor.dim() and tensor.dtype != torch.float16 else 0.502
+    return torch.where(where < largest, chosen.to(tensor.dtype), tensor)
+
+
+def _zero_rows(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """An eighth of the rows (last axis), the first or the last among them, are zero."""
+    if tensor.dim() < 2 or not _may_be_zero(structure):
+        return tensor
+    chosen = torch.rand((*tensor.shape[:-1], 1), generator=generator) < 0.125
+    flat = chosen.view(-1)
+    flat[0 if int(torch.randint(0, 2, (), generator=generator)) else -1] = True
+    return torch.where(chosen, torch.zeros((), dtype=tensor.dtype), tensor)
+
+
 def _coherent(bits: int) -> Transform:
     """Every element 0.4 ulp above the grid of a format of `bits` stored mantissa bits, so that rounding errors of
     arithmetic in that format add up instead of averaging out."""
@@ -99,6 +136,9 @@ TRANSFORMS: dict[str, Transform] = {
     "mixed": _mixed,
     "zeros_signed": _zeros_signed,
     "constant_rows": _constant_rows,
+    "zero_rows": _zero_rows,
+    "scaled_rows": _scaled_rows,
+    "special": _special,
     "coherent_fp16": _coherent(10),
     "coherent_bf16": _coherent(7),
 }

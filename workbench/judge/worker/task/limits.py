@@ -7,6 +7,10 @@ HOST_WORK = 400_000
 simulation."""
 HOST_WORK_LIMIT = 8 * HOST_WORK
 """A declared size above this work is not judged on the host (the one called "small" always is)."""
+WHOLE_WORK = 5 * HOST_WORK
+"""The same for a size that has one dimension at its whole declared length."""
+HOST_THREADS = 1 << 19
+"""CUDA threads that a plan may launch at a size the judge chose itself: about half a second on two cores."""
 HOST_ELEMENTS_LIMIT = 1 << 24
 """Elements that one tensor may have while a size is tried on the host (64 MiB of float32)."""
 HOST_ELEMENTS_LAST = 1 << 28

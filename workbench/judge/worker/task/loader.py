@@ -24,6 +24,7 @@ from workbench.judge.worker.task.limits import (
     HOST_ELEMENTS_LIMIT,
     HOST_WORK,
     HOST_WORK_LIMIT,
+    WHOLE_WORK,
     TooLarge,
 )
 from workbench.judge.worker.task.options import Options, read_options
@@ -44,6 +45,8 @@ from workbench.judge.worker.task.structure import Structure
 Progress = Callable[[str], None]
 _DRAWS = 3
 _RANDOM_TRIES = 12
+SHORTEST = 7
+"""No free dimension is made shorter than this for the sake of another one."""
 _DRAWN_SIZES_KEPT = 8
 
 
@@ -122,6 +125,25 @@ class LoadedTask:
                 kept.instance.release()
         return self._specs[key]
 
+    def _whole(self, long: str, free: Mapping[str, tuple[int, int]], rng: random.Random) -> SizeSpec | None:
+        """One free dimension exactly as long as the largest declared size, the others so short that the host can.
+
+        So a kernel that is special at that very length, or at a grid of that many blocks, does not get through.
+        """
+        short = {n: min(low + rng.randint(0, 1), high) for n, (low, high) in free.items()}
+        for _ in range(12):
+            values = short | {long: free[long][1]}
+            tried = attempt(self._program, self._judged.spec.values | values, "meta")
+            if not tried.why and tried.work <= WHOLE_WORK:
+                spec = self.size_at(values)
+                known = {_key(s.values) for s in self.sizes if s.judged}
+                return spec if spec is not None and spec.judged and _key(spec.values) not in known else None
+            wider = max((n for n in short if n != long), key=lambda n: short[n])
+            if short[wider] <= SHORTEST:
+                return None
+            short[wider] = max(short[wider] * 2 // 3, SHORTEST)
+        return None
+
     def random_sizes(self, rng: random.Random, count: int) -> list[SizeSpec]:
         """At most `count` sizes with other values of the free dimensions, small enough for the host.
 
@@ -137,6 +159,9 @@ class LoadedTask:
                 break
             values = {n: _log_uniform(rng, low, high) for n, (low, high) in free.items()}
             stretched = number < len(free) and len(free) > 1
+            if stretched and (whole := self._whole(list(free)[number], free, rng)) is not None:
+                found[_key(whole.values)] = whole
+                continue
             if stretched:
                 # As long as can be in one dimension, and short in the others: an index cut to 8 bits shows there.
                 long = list(free)[number]
@@ -390,9 +415,12 @@ def _assemble(
         if kept.instance is not None:
             kept.instance.release()
     unchecked = list(plan.unchecked)
-    unchecked += [f"size {s.name}: too large for the host" for s in known]
+    unchecked += [
+        f"size {s.name} ({_words(s.values)}): too large for the host, so planned and compiled but never run"
+        for s in known
+    ]
     if plan.derived:
-        unchecked = [u for u in unchecked if not u.startswith("size full: too large")]
+        unchecked = [u for u in unchecked if not u.startswith(("size full: too large", "size full ("))]
         unchecked.append(f"the full size: judged at a derived small one ({_words(judged[0].values)})")
     free = sorted({k for v in plan.declared.values() for k in v}) if not plan.derived else []
     sources = program.file.sources()
