@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.runner.compiler.diagnostics import MAX_DIAGNOSTICS, merged, nvrtc_diagnostics
-from workbench.runner.compiler.headers import find_headers, heavy_includes
+from workbench.runner.compiler.headers import complete_headers, find_headers, heavy_includes
 from workbench.runner.compiler.includes import check_includes, check_options
 from workbench.runner.compiler.kernels import ptxas_report
 
@@ -153,3 +155,34 @@ ptxas info    : Used 10 registers, used 0 barriers
     found = ptxas_report(log)
     assert (found["a"].spill_bytes, found["a"].shared_bytes) == (20, 1024)
     assert (found["b"].spill_bytes, found["b"].shared_bytes) == (0, 0)
+
+
+def _folder(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    return root
+
+
+def test_headers_that_are_incomplete_give_way_to_complete_ones(tmp_path: Path) -> None:
+    wheels = _folder(tmp_path / "wheels", "cuda_fp16.h")
+    toolkit = _folder(
+        tmp_path / "toolkit",
+        "cuda_fp16.h",
+        "crt/host_defines.h",
+        "crt/mma.h",
+        "cccl/cub/block/block_reduce.cuh",
+    )
+    found = complete_headers([(wheels, "wheels"), (toolkit, "toolkit")])
+    assert found.origin == "toolkit" and not found.absent()
+    assert str(wheels) not in found.folders
+
+
+def test_headers_that_lie_in_two_places_are_read_from_both(tmp_path: Path) -> None:
+    wheels = _folder(tmp_path / "wheels", "cuda_fp16.h", "cccl/cub/block/block_reduce.cuh")
+    triton = _folder(tmp_path / "triton", "cuda_fp16.h", "crt/host_defines.h", "crt/mma.h")
+    nothing_new = _folder(tmp_path / "more", "cuda_fp16.h", "crt/mma.h")
+    found = complete_headers([(wheels, "wheels"), (triton, "triton"), (nothing_new, "toolkit")])
+    assert found.origin == "wheels and triton" and not found.absent()
+    assert found.resolve("cuda_fp16.h") == wheels / "cuda_fp16.h"
+    assert complete_headers([]).origin == ""

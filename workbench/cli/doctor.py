@@ -164,17 +164,17 @@ def _headers() -> Iterator[Check]:
             do="pip install nvidia-cuda-runtime nvidia-cuda-crt nvidia-cuda-cccl.",
         )
         return
-    parts = {"mma.h": "nvidia-cuda-crt", "cub/block/block_reduce.cuh": "nvidia-cuda-cccl"}
-    absent = {name: package for name, package in parts.items() if headers.resolve(name) is None}
-    if headers.resolve("crt/mma.h") is None:
-        absent.setdefault("mma.h", "nvidia-cuda-crt")
+    packages = {"crt": "nvidia-cuda-crt", "cub": "nvidia-cuda-cccl"}
+    absent = {name: packages[name.split("/")[0]] for name in headers.absent()}
     place = next((f for f in headers.folders if Path(f, "cuda_fp16.h").is_file()), "")
     if absent:
         yield Check(
             name="CUDA headers",
             status="limited",
             found=f"from {headers.origin}, {place}",
-            cost=f"Candidates that include {', '.join(f'<{name}>' for name in absent)} do not compile.",
+            cost="The host target does not build at all."
+            if "crt/host_defines.h" in absent
+            else "Candidates that include CUB, libcu++ or cooperative groups' algorithms do not compile.",
             do=f"pip install {' '.join(sorted(set(absent.values())))}.",
         )
     else:

@@ -22,7 +22,7 @@ from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
 from workbench.core.plan import Diagnostic
 from workbench.core.wire import MAX_FRAME_BYTES, FrameError, read_frame, write_frame
-from workbench.runner.compiler.children import Child, fork, gather
+from workbench.runner.compiler.children import Child, fork, gather, private
 from workbench.runner.compiler.chosen import nvrtc_headers
 from workbench.runner.compiler.headers import Headers
 from workbench.runner.compiler.messages import (
@@ -209,9 +209,11 @@ def main() -> None:
     spawn_guard(parent)
     # The streams are moved away, so that nothing else can write into the protocol.
     commands, answers = os.dup(0), os.dup(1)
+    # Opened here once: confined, this process may not open it on every machine.
     null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(2, 1)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    private.extend((commands, answers, null))
     with contextlib.suppress(OSError):
         os.nice(5)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

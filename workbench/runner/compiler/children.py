@@ -27,6 +27,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _LENGTH = struct.Struct("<Q")
 """Goes before each answer: an answer is complete before its child is gone, whose memory takes tens of milliseconds
 to give back after a large precompiled header."""
+private: list[int] = []
+"""Descriptors of the process that forks, the client's pipe among them; its children close them first."""
 _leaving: list[int] = []
 """Children that answered and were killed, and whose memory may still be on its way back."""
 
@@ -78,9 +80,8 @@ def fork(work: Callable[[], msgspec.Struct], *, cpu_s: int) -> Child:
     try:
         os.close(reader)
         # Nothing may be written to the client's pipe but by the process that forks.
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1):
-            os.dup2(null, descriptor)
+        for descriptor in private:
+            os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
         try:
             answer = _encode(work())

@@ -9,12 +9,16 @@ import os
 import re
 import site
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 OWN = Path(__file__).with_name("include")
 """Our prelude and the few standard headers that NVRTC does not bring."""
+
+PARTS = ("crt/host_defines.h", "crt/mma.h", "cub/block/block_reduce.cuh")
+"""One header of each part that comes apart from `cuda_fp16.h`: without the first the host target does not build."""
 
 _HEAVY = re.compile(
     r"(?!cub/cub\.cuh)(cub|cuda|thrust|cooperative_groups)/[\w./+-]+|cooperative_groups\.h|"
@@ -30,7 +34,11 @@ class Headers:
 
     folders: tuple[str, ...]
     origin: str
-    """"wheels", "toolkit", "triton" or ""."""
+    """"wheels", "toolkit", "triton", several of them or ""."""
+
+    def absent(self) -> list[str]:
+        """Those of `PARTS` that are not here."""
+        return [name for name in PARTS if self.resolve(name) is None]
 
     def resolve(self, name: str) -> Path | None:
         """The file that `#include <name>` would read, or None."""
@@ -56,15 +64,41 @@ def toolkits() -> list[Path]:
 @cache
 def find_headers() -> Headers:
     """The CUDA headers of this machine; without folders where there are none."""
+    return complete_headers(_places())
+
+
+def complete_headers(places: Sequence[tuple[Path, str]]) -> Headers:
+    """The first place whose headers are all there; else the first, and behind it those that have what it lacks.
+
+    torch's own dependencies bring `cuda_fp16.h` and no crt or CCCL, beside a toolkit that has both.
+
+    Args:
+        places: include folders and what they come from, in order of preference.
+    """
+    found = [(folder, origin) for folder, origin in places if (folder / "cuda_fp16.h").is_file()]
+    for folder, origin in found:
+        headers = _headers(folder, origin)
+        if not headers.absent():
+            return headers
+    joined = Headers((str(OWN),), "")
+    for folder, origin in found:
+        other = _headers(folder, origin)
+        if not joined.origin or any(other.resolve(name) for name in joined.absent()):
+            origins = [o for o in (joined.origin, origin) if o]
+            joined = Headers((*joined.folders, *other.folders[1:]), " and ".join(origins))
+    return joined
+
+
+def _headers(folder: Path, origin: str) -> Headers:
+    cccl = folder / "cccl"
+    return Headers((str(OWN), str(folder), *((str(cccl),) if cccl.is_dir() else ())), origin)
+
+
+def _places() -> list[tuple[Path, str]]:
     places = [(p / "nvidia" / "cu13" / "include", "wheels") for p in package_folders()]
     places += [(p / "include", "toolkit") for p in toolkits()]
     places += [(p / "triton" / "backends" / "nvidia" / "include", "triton") for p in package_folders()]
-    for folder, origin in places:
-        if (folder / "cuda_fp16.h").is_file():
-            cccl = folder / "cccl"
-            folders = (str(OWN), str(folder), *((str(cccl),) if cccl.is_dir() else ()))
-            return Headers(folders, origin)
-    return Headers((str(OWN),), "")
+    return places
 
 
 def heavy_includes(device: str, defines: tuple[tuple[str, str], ...], headers: Headers) -> tuple[str, ...]:

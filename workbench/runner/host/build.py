@@ -178,8 +178,7 @@ def compile_host(
             command,
             cwd=folder,
             env=compiler_environment(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            # No DEVNULL: a confined process may not open it on every machine, and 0 and 1 lead there already.
             stderr=subprocess.PIPE,
             timeout=timeout_s,
         )

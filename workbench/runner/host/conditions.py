@@ -125,9 +125,8 @@ class Preprocessor:
             [*self.command, "-std=c++17", "-nostdinc", "-E", "-dU", "-P", "-w", name],
             cwd=self.folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            # No DEVNULL: a confined process may not open it on every machine.
+            capture_output=True,
             timeout=TIMEOUT_S,
         )
         # An error is the real compilation's to report; what was asked until then counts.
