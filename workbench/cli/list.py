@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from workbench.cli.verify_table import plain
 from workbench.core.candidate import CandidateView
 from workbench.core.lineage import ranked
 from workbench.core.locate import locate_session, sessions_folder
@@ -36,7 +37,9 @@ def _sessions(root: Path, as_json: bool) -> None:
     else:
         width = max(len(one.name) for one in found)
         for one in found:
-            click.echo(f"{one.name:<{width}}  {_when(one.used_at)}  {_size(one.bytes):>9}  {one.target}")
+            click.echo(
+                f"{plain(one.name):<{width}}  {_when(one.used_at)}  {_size(one.bytes):>9}  {one.target}"
+            )
         click.echo(f"{len(found)} in {root}, {_size(sum(one.bytes for one in found))}")
 
 
@@ -50,7 +53,8 @@ def _candidates(folder: Path, as_json: bool) -> None:
         click.echo(f"{folder.name} has no candidates yet.")
     width = max((len(view.name) for view in views), default=0)
     for view in views:
-        click.echo(_line(view, min(width, 32)).rstrip())
+        # Names, reasons and verdicts hold what a candidate says.
+        click.echo(plain(_line(view, min(width, 32))).rstrip())
 
 
 def _line(view: CandidateView, width: int) -> str:

@@ -34,6 +34,9 @@ from workbench.runner.host.faults import Fault
 
 Ticker = Callable[[str, Gate | None], None]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+TOTAL_S = 900.0
+TOTAL_LAUNCHES = 10
+"""A verdict takes at most `TOTAL_S`, or so many times the limit of a launch: a night's run must not hang."""
 CAUSES = ("bounds", "inputs_intact", "poison", "determinism")
 """What a wrong result may come from, the most specific first."""
 
@@ -76,6 +79,8 @@ class Judging:
         self.size: SizeSpec = task.sizes[0]
         self._tick = tick
         self._cancelled = cancelled
+        self._total_s = max(TOTAL_S, TOTAL_LAUNCHES * timeout_s)
+        self._deadline = time.monotonic() + self._total_s
         self.source: CandidateSource | None = None
         self.plans: dict[str, Plan] = {}
         self.knobs: tuple[Knob, ...] = ()
@@ -113,6 +118,10 @@ class Judging:
         """Raises Cancelled where the client no longer wants this verdict."""
         if self._cancelled():
             raise Cancelled
+        if time.monotonic() > self._deadline:
+            raise CannotJudge(
+                f"It was not judged after {self._total_s:g} s in all; judge it alone, or with a longer --timeout."
+            )
 
     def start_references(self) -> None:
         """Begin to draw cases and compute references in the background; the candidate is frozen."""

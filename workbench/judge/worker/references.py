@@ -173,7 +173,9 @@ class OtherSizes:
             )
             if found is None or not found.judged:
                 return None
-            return found, prepare(self._task, found, self._drawn.at("size", found.name), "random")
+            return found, prepare(
+                self._task, found, self._drawn.at("size", found.name), "random", self._backward
+            )
 
         return self._pool.submit(make).result()
 

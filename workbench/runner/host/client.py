@@ -30,6 +30,8 @@ from workbench.sandbox import Evidence
 
 START_TIMEOUT_S = 60.0
 """For the interpreter to start (and torch, for library steps)."""
+CALL_TIMEOUT_S = 300.0
+"""For all launches of one call, however many a plan makes."""
 LOAD_TIMEOUT_S = 20.0
 """For static constructors, which are the candidate's code."""
 
@@ -252,7 +254,10 @@ class HostRunner:
             if step != seen:
                 seen, since = step, now
             # The step counter is the runner's word: a hostile one cannot gain more than this by it.
-            left = min(since + timeout_s, begun + timeout_s * max(steps, 1)) - now
+            left = (
+                min(since + timeout_s, begun + min(timeout_s * max(steps, 1), max(CALL_TIMEOUT_S, timeout_s)))
+                - now
+            )
             if left <= 0:
                 return None
             answer = process.receive(min(left, 0.25))
