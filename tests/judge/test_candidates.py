@@ -32,6 +32,9 @@ EXPECTED: dict[str, dict[str, str]] = {
         "three_launches": "pass",
         "requires": "pass",
         "barrier_after_return": "pass",
+        "set_later": "pass",
+        "drops_nan": "pass",
+        "hangs_on_nan": "pass",
         # The code does what it must not.
         "reads_clock": "audit",
         "static_counter": "audit",
@@ -52,6 +55,9 @@ EXPECTED: dict[str, dict[str, str]] = {
         "unwritten_rows": "poison",
         "empty_kernel": "audit",
         "reads_scratch": "poison",
+        "unset_sum": "poison",
+        "unset_array": "poison",
+        "unset_maximum": "poison",
         "writes_input": "inputs_intact",
         "missing_bounds_check": "bounds",
         "reads_one_too_far": "bounds",
@@ -61,6 +67,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         # Threads and sizes.
         "divergent_barrier": "determinism",
         "missing_barrier": "determinism",
+        "shuffle_from_nowhere": "determinism",
         "hard_coded_size": "shapes",
         # Not the candidate's fault.
         "inline_ptx": "error",
@@ -71,6 +78,18 @@ EXPECTED: dict[str, dict[str, str]] = {
     "library_step": {"library_product": "pass"},
     "batch_norm": {"warp_per_feature": "pass", "forgets_the_variance": "pass"},
     "odd_bytes": {"guarded": "pass", "writes_into_the_slack": "bounds", "reads_the_slack": "bounds"},
+    # The full size has 2^32 elements: nobody runs it, and its indices are followed.
+    "huge": {
+        "long_index": "pass",
+        "row_pointer": "pass",
+        "unsigned_index": "pass",
+        "requires": "pass",
+        "int_index": "shapes",
+        "int_row": "shapes",
+        "int_define": "shapes",
+        "bytes": "shapes",
+        "int_count": "compile",
+    },
     "argmax": {"first_of_equals": "pass", "last_of_equals": "pass", "off_by_one": "numerics"},
 }
 """By task and file: "pass", "error", or the gate that must fail."""
@@ -193,3 +212,34 @@ def test_what_the_host_cannot_run_is_an_error_that_names_it() -> None:
     assert "needs cuda" in verdict.reason
     passed = [g.name for g in verdict.gates if g.status == "pass"]
     assert passed[:3] == ["parse", "compile", "audit"]
+
+
+@pytest.mark.parametrize("name", ["unset_sum", "unset_maximum"])
+def test_a_variable_that_is_never_set_is_named_with_its_line(name: str) -> None:
+    verdict = verdicts("norm")[name]
+    gate = next(g for g in verdict.gates if g.name == "poison")
+    lines = (HERE / "norm" / f"{name}.cu").read_text().splitlines()
+    variable = "peak" if name == "unset_maximum" else "sum"
+    assert gate.evidence["buffer"] == "local memory" and variable in lines[gate.evidence["line"] - 1]
+    assert f"{variable}, declared in line" in gate.reason
+
+
+@pytest.mark.parametrize("name", ["int_index", "int_row", "int_define", "bytes"])
+def test_an_overflow_at_a_size_that_is_never_run_names_line_block_and_element(name: str) -> None:
+    verdict = verdicts("huge")[name]
+    gate = next(g for g in verdict.gates if g.name == "shapes")
+    lines = (HERE / "huge" / f"{name}.cu").read_text().splitlines()
+    evidence = gate.evidence
+    assert "y[" in lines[evidence["line"] - 1] or "y + at" in lines[evidence["line"] - 1]
+    assert evidence["size"] == "full" and evidence["kernel"] == "gate" and evidence["block"][0] > 0
+    assert "32 bits are too few" in gate.reason
+
+
+def test_nan_that_does_not_come_out_again_only_warns_with_the_element() -> None:
+    gates = {g.name: g for g in verdicts("norm")["drops_nan"].gates}
+    assert gates["numerics"].status == "warn"
+    assert "where eager gives nan" in gates["numerics"].evidence["non_finite"]
+    gates = {g.name: g for g in verdicts("norm")["hangs_on_nan"].gates}
+    assert gates["numerics"].status == "warn" and "does not end" in gates["numerics"].reason
+    gates = {g.name: g for g in verdicts("norm")["two_pass"].gates}
+    assert gates["numerics"].status == "pass" and "non_finite" not in gates["numerics"].evidence

@@ -160,6 +160,36 @@ def test_writes_of_the_same_value_are_a_finding_of_their_own(runner: HostRunner)
     assert {f.kind for f in found} == {"same-value race"}
 
 
+@pytest.mark.parametrize(
+    ("kernel", "marker", "size"),
+    [("shuffle_from_returned", "// returned", 1), ("shuffle_from_elsewhere", "// elsewhere", 32)],
+)
+def test_a_shuffle_from_a_lane_that_takes_no_part_is_found(
+    runner: HostRunner, kernel: str, marker: str, size: int
+) -> None:
+    found = findings(runner, kernel, 1, 32, [given(X), empty(size, F)])
+    assert {(f.kind, f.kernel, f.line) for f in found} == {("inactive lane", kernel, line_of(marker))}
+    assert found[0].thread[0] < 20 and "which takes no part" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("kernel", "marker", "said"),
+    [
+        ("odd_width", "// odd width", "width 24"),
+        ("divergent_shuffle", "// divergent", "__shfl_xor_sync with mask 0xffffffff"),
+        ("not_in_the_mask", "// not in the mask", "lane 0, which the mask does not name"),
+        ("other_masks", "// mask of 17", "__syncwarp with mask 0x0001ffff"),
+    ],
+)
+def test_a_warp_intrinsic_that_its_lanes_do_not_share_is_a_fault(
+    runner: HostRunner, kernel: str, marker: str, said: str
+) -> None:
+    fault = run(runner, kernel, 1, 32, [given(X), empty(32, F)]).report.fault
+    assert fault is not None and fault.kind == "divergent barrier"
+    assert (fault.kernel, fault.line, fault.block) == (kernel, line_of(marker), (0, 0, 0))
+    assert said in fault.message
+
+
 INT = np.int32
 HONEST: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
     "with_barriers": (1, 64, lambda: [given(X), empty(64, F)], {}),
@@ -188,6 +218,8 @@ HONEST: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
     "tiles": (1, 64, lambda: [given(X), empty(64, F)], {}),
     "named_barriers": (1, 64, lambda: [given(X), empty(32, F)], {}),
     "vectors": (1, 32, lambda: [given(X), empty(128, F), empty(128, F)], {}),
+    "shuffles_of_a_part": (1, 32, lambda: [given(X), empty(1, F)], {}),
+    "active_mask": (1, 32, lambda: [given(X), empty(32, F)], {}),
     "copies": (1, 128, lambda: [given(X), empty(1024, F)], {}),
 }
 

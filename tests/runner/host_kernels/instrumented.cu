@@ -335,3 +335,63 @@ __global__ void stale_flag(const float *x, volatile int *flag, float *y) {
     if (threadIdx.x == 0 && blockIdx.x == 0) y[1] = x[0];
     flag[blockIdx.x + 8] = 1;
 }
+
+// --- lanes that take no part ---
+
+__global__ void shuffle_from_returned(const float *x, float *y) {
+    if (threadIdx.x >= 20) return;
+    float v = x[threadIdx.x];
+    for (int d = 16; d; d /= 2) v += __shfl_down_sync(0xffffffffu, v, d);  // returned
+    if (threadIdx.x == 0) y[0] = v;
+}
+
+__global__ void shuffle_from_elsewhere(const float *x, float *y) {
+    float v = x[threadIdx.x];
+    if (threadIdx.x < 16) v += __shfl_xor_sync(0xffffu, v, 16);  // elsewhere
+    y[threadIdx.x] = v;
+}
+
+__global__ void odd_width(const float *x, float *y) {
+    y[threadIdx.x] = __shfl_down_sync(0xffffffffu, x[threadIdx.x], 1, 24);  // odd width
+}
+
+__global__ void divergent_shuffle(const float *x, float *y) {
+    float v = x[threadIdx.x];
+    if (threadIdx.x < 16) v += __shfl_xor_sync(0xffffffffu, v, 8);  // divergent
+    __syncthreads();
+    y[threadIdx.x] = v;
+}
+
+__global__ void not_in_the_mask(const float *x, float *y) {
+    y[threadIdx.x] = __shfl_sync(0xfffffffeu, x[threadIdx.x], 3);  // not in the mask
+}
+
+__global__ void other_masks(const float *x, float *y) {
+    if (threadIdx.x < 16) __syncwarp(0x0001ffffu);  // mask of 17
+    else __syncwarp(0xffff0000u);
+    __syncthreads();
+    y[threadIdx.x] = x[threadIdx.x];
+}
+
+__global__ void shuffles_of_a_part(const float *x, float *y) {
+    const unsigned mask = __ballot_sync(0xffffffffu, threadIdx.x < 20);
+    if (threadIdx.x < 20) {
+        float v = x[threadIdx.x];
+        for (int d = 16; d; d /= 2) {
+            const int from = threadIdx.x + d;
+            const float other = __shfl_sync(mask, v, from < 20 ? from : threadIdx.x);
+            if (from < 20) v += other;
+        }
+        if (threadIdx.x == 0) y[0] = v;
+    }
+}
+
+__global__ void active_mask(const float *x, float *y) {
+    if (threadIdx.x & 1) {
+        const unsigned mask = __activemask();
+        const float v = __shfl_sync(mask, x[threadIdx.x], __ffs(mask) - 1);
+        y[threadIdx.x] = v;
+    } else {
+        y[threadIdx.x] = 0;
+    }
+}

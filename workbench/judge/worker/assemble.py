@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 GIVEN_SEEDS = "fresh draws: this is a reproduction, whose seeds were given and may have been known"
 ALWAYS_UNCHECKED = (
-    "inputs that are NaN or infinite",
     "speed: timing, floor and recheck need a GPU",
     "code that finds out at run time that it is on a CPU (rounding, addresses) and computes something else there",
 )

@@ -21,10 +21,12 @@ from workbench.judge.worker import gates, watching
 from workbench.judge.worker.accuracy import Accuracy
 from workbench.judge.worker.cancelled import Cancelled
 from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
+from workbench.judge.worker.overflow import Overflows
 from workbench.judge.worker.parts import Parts
 from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherSizes, Prepared, References
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.seeds import Seeds
+from workbench.judge.worker.task.cases import NON_FINITE
 from workbench.judge.worker.task.loader import LoadedTask
 from workbench.judge.worker.watching import Watched
 from workbench.profile.audit import AuditReport
@@ -106,6 +108,9 @@ class Judging:
         self._stages: dict[str, Stage] = {}
         self._instrumented: Future[Builds] | None = None
         self._watched: Watched | None = None
+        self._overflows: Overflows | None = None
+        self.drawn = Seeds(request.seeds)
+        """The verdict's root seed, and every draw from it."""
 
     # --- what gates use -------------------------------------------------------------------------------------------
 
@@ -125,10 +130,12 @@ class Judging:
 
     def start_references(self) -> None:
         """Begin to draw cases and compute references in the background; the candidate is frozen."""
-        drawn = Seeds(self.request.seeds)
+        drawn = self.drawn
         self.seeds.append(drawn.root)
         names = ["random"] * RANDOM_DRAWS + [c for c in self.task.cases() if c != "random"]
         names += self.task.gradient_cases() if self.backward else ()
+        if self.task.takes_non_finite:
+            names.append(NON_FINITE)
         task, pool = self.task, self.bench.pool
         self.references = References(pool, task, self.size, names, drawn, backward=self.backward)
         self.other_sizes = OtherSizes(pool, task, RANDOM_SIZES, drawn, backward=self.backward)
@@ -170,6 +177,13 @@ class Judging:
             if self._watched.why:
                 self.unchecked.append(f"not every access was seen: {self._watched.why.rstrip('.')}")
         return self._watched
+
+    @property
+    def overflows(self) -> Overflows:
+        """What is found about indices at the sizes that cannot be run here; known once the plans are."""
+        if self._overflows is None:
+            self._overflows = Overflows(self)
+        return self._overflows
 
     def stage(self, size: SizeSpec, plan: Plan | None = None) -> Stage:
         """The plan at `size`, ready to run; the judged size's is kept for all gates.

@@ -55,10 +55,14 @@ class Parts:
         return self._builds.submit(self.compiler.build, *args, **kwargs)
 
     @contextmanager
-    def another_runner(self, build: HostBuild) -> Iterator[HostRunner]:
-        """A runner beside the one of `start_runner`, for a while; `interrupt` ends it."""
+    def another_runner(self, build: HostBuild, *, memory_bytes: int = 0) -> Iterator[HostRunner]:
+        """A runner beside the one of `start_runner`, for a while; `interrupt` ends it.
+
+        Args:
+            memory_bytes: address space beside the usual.
+        """
         previous = self._runner
-        runner = self.start_runner(build)
+        runner = self._runner = self.runners.start(build, memory_bytes=memory_bytes)
         try:
             yield runner
         finally:

@@ -101,20 +101,28 @@ class Stage:
         return self._layout
 
     def run(
-        self, case: Case, *, placement: Placement = "end", complement: bool = False, salt: int = 0
+        self,
+        case: Case,
+        *,
+        placement: Placement = "end",
+        complement: bool = False,
+        salt: int = 0,
+        timeout_s: float | None = None,
     ) -> Run:
         """Run the whole plan once on `case`, forward and then backward.
 
         Args:
             complement: poison that differs in every byte from that of the same case and salt without it.
             salt: another one gives other poison. Canaries are new in every run.
+            timeout_s: for each launch; None takes the verdict's.
 
         Raises:
             Faulted: the runner stopped it (illegal access, divergent barrier, hang, crash).
         """
         layout = self.layout
         arena, before = self._filled(case, placement, complement, salt)
-        report = self.runner.call(self.plan, self.kernels, arena, layout.bindings, timeout_s=self.timeout_s)
+        limit = self.timeout_s if timeout_s is None else min(timeout_s, self.timeout_s)
+        report = self.runner.call(self.plan, self.kernels, arena, layout.bindings, timeout_s=limit)
         if report.fault is not None:
             raise Faulted(report.fault, self.size.name, case.name)
         outputs = [arena.array(layout.bindings[t]).copy() for t in self.plan.outputs]
@@ -162,17 +170,24 @@ class Stage:
             warnings=tuple(dict.fromkeys(result.warnings + after.warnings)),
         )
 
-    def watch(self, case: Case, runner: HostRunner, *, timeout_s: float) -> list[CallReport]:
-        """Run the whole plan once on `case` in a runner that holds the instrumented build; nothing is compared.
+    def watch(
+        self, case: Case, runner: HostRunner, *, timeout_s: float, seed: int
+    ) -> tuple[list[CallReport], list[Bytes]]:
+        """Run the whole plan once on `case` in a runner that holds the instrumented build.
 
         Returns:
-            What was seen of forward and, where there is one and forward came to its end, of backward.
+            What was seen of forward and, where there is one and forward came to its end, of backward; and the outputs,
+            as far as it came.
         """
         arena, _ = self._filled(case, "end", False, 3)
-        report = runner.call(self.plan, self.kernels, arena, self.layout.bindings, timeout_s=timeout_s)
+        bindings = self.layout.bindings
+        report = runner.call(self.plan, self.kernels, arena, bindings, timeout_s=timeout_s, seed=seed)
+        outputs = [arena.array(bindings[t]).copy() for t in self.plan.outputs]
         if self.backward is None or report.fault is not None or report.seen is None:
-            return [report]
-        return [report, *self.backward.watch(self._handed_on(case, arena), runner, timeout_s=timeout_s)]
+            return [report], outputs
+        handed_on = self._handed_on(case, arena)
+        after, gradients = self.backward.watch(handed_on, runner, timeout_s=timeout_s, seed=seed)
+        return [report, *after], outputs + gradients
 
     def _handed_on(self, case: Case, arena: Arena) -> Case:
         """What backward is given: the case, with all that forward may write as forward left it, and what it saved."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
-from workbench.core.plan import Plan
+from workbench.core.plan import CompileOptions, Plan
 from workbench.judge.worker.outcome import Finding
+from workbench.judge.worker.runs import Bytes
 from workbench.runner.compiler.client import Builds
 from workbench.runner.host.accesses import AccessFinding, FindingKind
 
@@ -32,6 +33,8 @@ class Watched:
 
     findings: tuple[AccessFinding, ...] = ()
     why: str = ""
+    outputs: list[Bytes] | None = None
+    """By output; None where it did not come to its end. Other values stood in local memory that nobody wrote."""
 
     def of(self, *kinds: FindingKind) -> tuple[AccessFinding, ...]:
         """The findings of these kinds, in the order in which they were found."""
@@ -40,12 +43,21 @@ class Watched:
 
 def start(judging: Judging, plan: Plan) -> Future[Builds] | None:
     """Begin to compile the instrumented build of what `plan` launches; None for one that it cannot run."""
-    if plan.uses_library or judging.source is None:
+    judging.overflows.start(plan.options)
+    if plan.uses_library:
+        return None
+    kernels = (*judging.built_for(plan).kernels, *judging.overflows.kernels(plan.options))
+    return start_build(judging, plan.options, tuple(dict.fromkeys(kernels)))
+
+
+def start_build(judging: Judging, options: CompileOptions, kernels: tuple[str, ...]) -> Future[Builds] | None:
+    """Begin to compile an instrumented build."""
+    if judging.source is None:
         return None
     return judging.bench.start_build(
         judging.source,
-        plan.options,
-        tuple(judging.built_for(plan).kernels),
+        options,
+        kernels,
         file_name=judging.file_name,
         arch=None,
         host=True,
@@ -68,8 +80,16 @@ def watch(judging: Judging, building: Future[Builds] | None) -> Watched:
         return Watched(why=f"the instrumented build failed{': ' if said else ''}{said[:200]}")
     stage = judging.stage(judging.size)
     try:
-        with judging.bench.another_runner(build) as runner:
-            reports = stage.watch(prepared.case, runner, timeout_s=min(judging.timeout_s, LAUNCH_S))
+        space = judging.overflows.address_space
+        with judging.bench.another_runner(build, memory_bytes=space) as runner:
+            reports, outputs = stage.watch(
+                prepared.case,
+                runner,
+                timeout_s=min(judging.timeout_s, LAUNCH_S),
+                seed=judging.drawn.at("watched", prepared.case.name),
+            )
+            if space:
+                judging.overflows.follow(build, runner)
     except JudgeError as error:
         return Watched(why=str(error))
     judging.checkpoint()
@@ -81,7 +101,7 @@ def watch(judging: Judging, building: Future[Builds] | None) -> Watched:
         if report.fault is not None:
             return Watched(findings, f"the instrumented run ended early: {report.fault.message}")
         incomplete |= dict.fromkeys(report.seen.incomplete)
-    return Watched(findings, "; ".join(incomplete))
+    return Watched(findings, "; ".join(incomplete), outputs)
 
 
 def failed(status: Any, findings: tuple[AccessFinding, ...]) -> Finding:

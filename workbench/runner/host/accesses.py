@@ -20,7 +20,7 @@ from workbench.runner.host.messages import MAX_FINDINGS, FindingC, FindingsC
 FindingKind = Literal[
     "out of bounds", "unwritten read", "race", "same-value race", "index overflow", "inactive lane"
 ]
-Space = Literal["global", "shared"]
+Space = Literal["global", "shared", "warp"]
 _KINDS: dict[int, FindingKind] = {
     1: "out of bounds",
     2: "unwritten read",
@@ -36,6 +36,9 @@ _INCOMPLETE = (
     (8, "further findings were dropped"),
     (16, "not every block that was chosen was followed to its end"),
 )
+NO_PLACE = 1 << 40
+"""runtime/abi.h: kNoPlace."""
+_SHUFFLES = {1: "__shfl_sync", 2: "__shfl_up_sync", 3: "__shfl_down_sync", 4: "__shfl_xor_sync"}
 Point = tuple[int, int, int]
 
 
@@ -152,7 +155,7 @@ def decode(
     # What is read too early is also read unwritten: the race is what is wrong.
     racing = {p for i in items if int(i.kind) == 3 for p in _read_places(i)}
     items = [i for i in items if int(i.kind) != 2 or int(i.pc) not in racing]
-    places = {int(pc) - 1 for item in items for pc in (item.pc, item.other_pc) if pc}
+    places = {int(pc) - 1 for item in items for pc in (item.pc, item.other_pc) if 0 < pc < NO_PLACE}
     lines = lines_of(library, places) if places else {}
     return Accesses(
         findings=tuple(_decode(item, lines, names, buffers, variables) for item in items),
@@ -176,9 +179,10 @@ def _decode(
     kind = _KINDS[int(item.kind)]
     step = int(item.step)
     kernel = names[step] if step < len(names) else ""
-    space: Space = "global" if int(item.space) == 0 else "shared"
+    space: Space = "warp" if kind == "inactive lane" else "global" if int(item.space) == 0 else "shared"
     buffer, index, size = _place(item, buffers, variables)
-    line = lines.get(int(item.pc) - 1, 0)
+    pc = int(item.pc)
+    line = pc - NO_PLACE if NO_PLACE <= pc < NO_PLACE + 10**7 else lines.get(pc - 1, 0)
     access = _access(int(item.how))
     nbytes = min(int(item.bytes), 1 << 31)
     block, thread = _point(item.block), _point(item.thread)
@@ -193,6 +197,13 @@ def _decode(
         message = f"{buffer} is {'read' if access == 'read' else 'written'} at byte {index}, {side} ({where})"
     elif kind == "unwritten read":
         message = f"{buffer} is read at byte {index}, which nobody has written ({where})"
+    elif kind == "inactive lane":
+        name = _SHUFFLES.get(int(item.other_pc), "a shuffle")
+        buffer, index = "a register of another lane", 0
+        message = (
+            f"{name} reads lane {int(item.offset) & 31}, which takes no part in it: it has returned, is elsewhere, or "
+            f"is not in the mask, and the value is undefined ({where})"
+        )
     elif kind == "index overflow":
         wide = max(buffers[int(item.buffer)].itemsize, 1) if int(item.buffer) < len(buffers) else 1
         wanted = int(item.address)

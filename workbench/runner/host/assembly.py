@@ -1,4 +1,5 @@
-"""What must change in the instrumented build's assembly: red zones behind shared variables, and calls of memcpy seen."""
+"""What must change in the instrumented build's assembly: red zones behind shared variables, calls of memcpy seen, and
+something else in local variables that nobody set."""
 
 from __future__ import annotations
 
@@ -12,6 +13,33 @@ _THREAD_LOCAL = re.compile(r"^\s*\.section\s+\.tbss")
 _SECTION = re.compile(r"^\s*\.(section|text|data|bss|previous|popsection|pushsection)\b")
 _CALL = re.compile(r"^\s*(call|jmp|bl|b|callq|jmpq)\b.*\b(memcpy|memmove|memset)\b")
 _NAME = re.compile(r"\b(memcpy|memmove|memset)\b")
+
+
+# What -ftrivial-auto-var-init=pattern puts into local variables: g++ 0xFE in each byte, clang++ 0xAA (NaN for floats).
+# Here it is something else, so that a result which depends on it differs between the two builds: 8e37 for -1.7e38.
+_OTHER = {
+    "-16843010": "2122219134",
+    "4278124286": "2122219134",
+    "-72340172838076674": "9114861777597660798",
+    "-1431655766": "1431655765",
+    "-6148914691236517206": "6148914691236517205",
+}
+_PATTERN = re.compile(r"(?<![\w.])(" + "|".join(sorted(_OTHER, key=len, reverse=True)) + r")(?!\w)")
+_MEMSET = re.compile(r"^(\s*movl\s+)\$(254|170)(,\s*%esi\b.*)$|^(\s*mov\s+w1,\s*)(254|170)\b(.*)$")
+# Small arrays are filled by a vector of one byte, which is loaded just before.
+_BROADCAST = re.compile(r"^\s*vpbroadcastb\s")
+_BYTE = re.compile(r"^(\s*movl\s+)\$(?:-2|254|-86|170)(,\s*%e\w+)$")
+_MOVI = re.compile(r"^(\s*movi\s+v\d+\.(?:16|8)b,\s*)(?:0xfe|0xf{15}e|-2|0xaa|0xf{14}aa)$")
+
+
+def _elsewhere(row: str) -> str:
+    """The same row with the other pattern in place of the compiler's."""
+    match = _MEMSET.match(row)
+    if match:
+        return f"{match[1]}$126{match[3]}" if match[2] else f"{match[4]}126{match[6]}"
+    if "movi" in row:
+        return _MOVI.sub(r"\g<1>126", row)
+    return _PATTERN.sub(lambda m: _OTHER[m[0]], row)
 
 
 def watched(assembly: str) -> str:
@@ -29,4 +57,9 @@ def watched(assembly: str) -> str:
             rows[i] = f"{match[1]}{int(match[2]) + RED_ZONE}"
         elif _CALL.match(row):
             rows[i] = _NAME.sub(r"wb_seen_\1", row)
+        elif _BROADCAST.match(row):
+            for back in range(max(i - 4, 0), i):
+                rows[back] = _BYTE.sub(r"\1$126\2", rows[back])
+        elif "\t.loc" not in row:
+            rows[i] = _elsewhere(row)
     return "\n".join(rows)

@@ -161,6 +161,7 @@ def compile_host(
         *prepared.toolchain.flags,
         *prepared.toolchain.checking,
         *(prepared.watching if instrumented else prepared.include),
+        *(("-w",) if instrumented else prepared.toolchain.hints),
         "-fmax-errors=20" if prepared.toolchain.family == "gcc" else "-ferror-limit=20",
         "-fdiagnostics-color=never",
         *(
@@ -224,7 +225,7 @@ def compile_host(
     return HostBuild(
         library=library,
         entries={kernel: f"wb_entry_{i}" for i, kernel in enumerate(kernels)},
-        diagnostics=(),
+        diagnostics=tuple(_uninitialised(said, file_name, changed)[:32]),
         version=version,
         seconds=time.monotonic() - started,
         instrumented=instrumented,
@@ -287,6 +288,32 @@ def _diagnostics(said: str, file_name: str, changed: Rewritten, kernels: Sequenc
             found.append(Diagnostic(f"{text} (in {Path(match['file']).name}, line {line})"))
     errors = [d for d in found if d.severity == "error"]
     return found if errors else []
+
+
+def _uninitialised(said: str, file_name: str, changed: Rewritten) -> list[Diagnostic]:
+    """Variables of the candidate that the compiler thinks are used before they are set, each once, where declared."""
+    found: dict[tuple[str, int], Diagnostic] = {}
+    used: tuple[str, int] | None = None
+    for row in said.splitlines():
+        match = _DIAGNOSTIC.match(row)
+        if not match:
+            continue
+        line = int(match["line"]) if match["file"] == file_name else 0
+        if match["kind"] == "warning":
+            named = re.search(r"[‘'`]([^’']{1,80})[’'].*uninitialized", match["text"])
+            used = (named[1], line) if named else None
+            if used is not None and line:
+                text = f"{used[0]} may be used before it is set"
+                found.setdefault(used, Diagnostic(text, line, 0, "warning"))
+        elif (
+            used is not None
+            and line
+            and re.search("was declared here|initialize the variable", match["text"])
+        ):
+            text = f"{used[0]}, declared in line {line}, may be used before it is set"
+            found[used] = Diagnostic(text, used[1] or line, 0, "warning")
+            used = None
+    return list(found.values())
 
 
 def _is_cuda_only(diagnostic: Diagnostic) -> bool:

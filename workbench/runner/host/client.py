@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import random
 import secrets
 import signal
 import subprocess
@@ -117,6 +118,7 @@ class HostRunner:
         bindings: Mapping[int, int],
         *,
         timeout_s: float,
+        seed: int | None = None,
     ) -> CallReport:
         """Execute all steps of the plan once, on the arena's buffers.
 
@@ -125,20 +127,22 @@ class HostRunner:
             bindings: tensor number in the plan to buffer number in the arena; a view may be bound itself or through its
                 base.
             timeout_s: for each launch, seconds.
+            seed: of the buffers' addresses and of what shared memory holds at first; None: new in every call.
 
         Raises:
             JudgeError: no runner can be started here.
         """
         started = time.monotonic()
+        rng = self._pool.rng if seed is None else random.Random(seed)
         if arena.nbytes > self._pool.memory_bytes * 3 // 4:
             raise JudgeError(
                 f"The buffers of a call ({arena.nbytes / 2**20:.0f} MiB) do not fit into a runner "
                 f"({self._pool.memory_bytes / 2**20:.0f} MiB).",
                 do="Use a smaller size.",
             )
-        layout = Layout(arena, self._pool.rng)
+        layout = Layout(arena, rng)
         try:
-            steps, names = pack_steps(plan, kernels, self.build, layout, bindings, self._pool.rng)
+            steps, names = pack_steps(plan, kernels, self.build, layout, bindings, rng)
         except LaunchError as error:
             return CallReport(error.fault, time.monotonic() - started, 0, 0)
         request = m.Call(layout.mappings, tuple(steps), self._pool.workers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +18,7 @@ from workbench.runner.host.faults import Fault, Placed
 class Layout:
     """Addresses of an arena's buffers in the runner, chosen here, so that the runner need not be asked."""
 
-    def __init__(self, arena: Arena, rng: secrets.SystemRandom) -> None:
+    def __init__(self, arena: Arena, rng: random.Random) -> None:
         # Far from where programs, libraries, stacks and the heap lie on x86-64 and aarch64; different in every call.
         address = (0x1000_0000_0000 + rng.randrange(1 << 30) * PAGE) & ~(2**21 - 1)
         self.addresses: list[int] = []

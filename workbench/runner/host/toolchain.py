@@ -64,7 +64,6 @@ class Toolchain:
             "-fsigned-char",
             # A frame larger than a page must not step over the guard page into another thread's stack.
             "-fstack-clash-protection",
-            "-w",
         ]
         folders = [f"-I{INCLUDE}"]
         for folder in self.headers:
@@ -83,6 +82,14 @@ class Toolchain:
         """What a candidate is linked with: the system's own, and not the library behind `checking`, which the runtime
         replaces."""
         return ("-nodefaultlibs", "-lstdc++", "-lm", "-lpthread", "-lc", "-lgcc")
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """Flags that make it name variables which may be used before they are set, and nothing else that matters."""
+        if self.family == "clang":
+            names = ("uninitialized", "sometimes-uninitialized", "conditional-uninitialized")
+            return ("-Wno-everything", *(f"-W{name}" for name in names))
+        return ("-Wuninitialized", "-Wmaybe-uninitialized")
 
     @property
     def watching(self) -> tuple[str, ...]:
@@ -309,7 +316,7 @@ def _macros(toolchain: Toolchain, folder: Path) -> str:
 
 def _compile(toolchain: Toolchain, folder: Path, arguments: list[str]) -> None:
     done = subprocess.run(
-        [toolchain.compiler, *toolchain.flags, *arguments],
+        [toolchain.compiler, *toolchain.flags, "-w", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,

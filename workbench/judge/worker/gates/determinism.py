@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.judge.worker import watching
 from workbench.judge.worker.gates.numerics import alike, wrong_element
-from workbench.judge.worker.gates.poison import differing
+from workbench.judge.worker.gates.poison import differing, is_wrong
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
 
@@ -23,6 +23,9 @@ def run(judging: Judging) -> Finding:
     if watched.why:
         judging.unchecked.append(NOT_SEEN)
     changed = differing(plain, again, stage.results) or judging.irreproducible
+    inactive = watched.of("inactive lane")
+    if inactive and (changed is not None or is_wrong(judging)):
+        return watching.failed("fail", inactive)
     right = judging.float_atomics and wrong_element(stage, prepared, again) is None
     if judging.float_atomics and (right or alike(stage, plain, again)):
         return Finding(
@@ -33,6 +36,8 @@ def run(judging: Judging) -> Finding:
     warned = tuple(dict.fromkeys(w for run in judging.runs for w in run.warnings))
     if changed is None and warned:
         return Finding("warn", f"{warned[0][:1].upper()}{warned[0][1:]}.", {"warnings": list(warned)})
+    if changed is None and inactive:
+        return watching.failed("warn", inactive)
     if changed is None and (same := watched.of("same-value race")):
         return watching.failed("warn", same)
     if changed is None:

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from workbench.dialect.backward import backward_size
+from workbench.judge.worker import non_finite
 from workbench.judge.worker.accuracy import accuracy
 from workbench.judge.worker.compare import Mismatch, Refused, bars, mismatch
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
 from workbench.judge.worker.references import MIN_HARD_USABLE, MIN_RANDOM_USABLE, Prepared
 from workbench.judge.worker.runs import Run, Stage, as_tensor
+from workbench.judge.worker.task.cases import NON_FINITE
 
 
 def run(judging: Judging) -> Finding:
@@ -24,6 +26,8 @@ def run(judging: Judging) -> Finding:
     checked: dict[str, dict[str, int]] = {o.name: {"random": 0, "hard": 0} for o in stage.results}
     hard_cases = 0
     for number in range(len(references)):
+        if references.names[number] == NON_FINITE:
+            continue
         prepared = references.get(number)
         judging.checkpoint()
         judging.seeds.append(prepared.case.seed)
@@ -62,16 +66,17 @@ def run(judging: Judging) -> Finding:
             )
     counted = f"{usable['random']} random draws and {usable['hard']} hard cases"
     both = ", forward and backward" if judging.backward else ""
-    return Finding(
-        "pass",
-        f"All elements are right in {counted}{both}.",
-        {
-            "seeds": dict_of_seeds(judging),
-            "cases": [r.case for r in judging.runs],
-            # What is wrong for a fixed share of elements is found with 95 % where that share is 3 over this.
-            "elements_compared": sum(o.tensor.numel for o in stage.size.outputs) * len(judging.runs),
-        },
-    )
+    right = f"All elements are right in {counted}{both}"
+    found: dict[str, Any] = {
+        "seeds": dict_of_seeds(judging),
+        "cases": [r.case for r in judging.runs],
+        # What is wrong for a fixed share of elements is found with 95 % where that share is 3 over this.
+        "elements_compared": sum(o.tensor.numel for o in stage.size.outputs) * len(judging.runs),
+    }
+    warning = non_finite.warning(judging, stage)
+    if warning:
+        return Finding("warn", f"{right}; {warning}.", {**found, "non_finite": warning})
+    return Finding("pass", f"{right}.", found)
 
 
 def wrong_element(stage: Stage, prepared: Prepared, result: Run) -> Mismatch | Refused | None:

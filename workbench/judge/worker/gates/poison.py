@@ -6,7 +6,10 @@ holds them in both runs was never written; a result that changes with them was r
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import torch
 
 from workbench.core.task import Output
 from workbench.core.tensors import ITEMSIZE
@@ -15,7 +18,8 @@ from workbench.judge.worker.compare import _unravel
 from workbench.judge.worker.gates.numerics import alike, wrong_element
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
-from workbench.judge.worker.runs import Bytes, Run
+from workbench.judge.worker.runs import Bytes, Run, as_tensor
+from workbench.judge.worker.watching import Watched
 
 NOT_SEEN = "reads of unwritten memory whose value did not change the result in two runs"
 
@@ -40,8 +44,12 @@ def run(judging: Judging) -> Finding:
     if in_global := tuple(f for f in unwritten if f.space == "global"):
         return watching.failed("fail", in_global)
     changed = differing(plain, other, outputs)
-    if unwritten and (changed is not None or _is_wrong(judging)):
+    if unwritten and (changed is not None or is_wrong(judging)):
         return watching.failed("fail", unwritten)
+    if not watched.of("unwritten read", "race", "out of bounds", "inactive lane"):
+        local = _local(judging, watched)
+        if local is not None:
+            return local
     if unwritten:
         # Read and then not used, as far as two runs with other noise in it can tell: legal, and often on purpose.
         return watching.failed("warn", unwritten)
@@ -68,8 +76,67 @@ def run(judging: Judging) -> Finding:
     )
 
 
-def _is_wrong(judging: Judging) -> bool:
+def is_wrong(judging: Judging) -> bool:
+    """Whether a gate has failed before: then what is merely suspicious is the cause."""
     return any(g.status == "fail" for g in judging.results.values())
+
+
+def _local(judging: Judging, watched: Watched) -> Finding | None:
+    """A fail where the two builds, in whose unset local variables other values stand, do not agree."""
+    if watched.outputs is None:
+        return None
+    stage = judging.stage(judging.size)
+    prepared, plain = judging.first_run()
+    outputs = stage.results
+    far = next(
+        (
+            (output.name, at)
+            for output, a, b in zip(outputs, plain.outputs, watched.outputs, strict=True)
+            if (at := _far_apart(output, a, b)) is not None
+        ),
+        None,
+    )
+    if far is None:
+        return None
+    if not is_wrong(judging):
+        seen = dataclasses.replace(plain, outputs=watched.outputs)
+        if wrong_element(stage, prepared, seen) is None:
+            return None
+    # A race that the instrumented run did not see would differ from run to run.
+    again = stage.run(prepared.case, placement=plain.placement)
+    if differing(plain, again, outputs) is not None:
+        return None
+    built = judging.built_for(stage.plan)
+    hints = built.host.diagnostics if built.host is not None else ()
+    name, index = far
+    place = f"{name}{list(index) if index else ''}"
+    said = "; ".join(f"line {h.line}: {h.message}" for h in hints[:3])
+    return Finding(
+        "fail",
+        f"{place} changes with what local memory (a variable or an array of a thread) held before anything was written "
+        f"to it{': ' if said else ''}{said}.",
+        {
+            "output": name,
+            "index": list(index),
+            "buffer": "local memory",
+            **({"line": hints[0].line} if hints else {}),
+            "hints": [f"line {h.line}: {h.message}" for h in hints],
+        },
+    )
+
+
+def _far_apart(output: Output, one: Bytes, two: Bytes) -> tuple[int, ...] | None:
+    """The first element at which two results differ by more than rounding can explain."""
+    a, b = as_tensor(one, output.tensor), as_tensor(two, output.tensor)
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
+    a, b = a.double(), b.double()
+    apart = (a - b).abs() > 0.02 * (a.abs() + b.abs())
+    apart |= a.isnan() != b.isnan()
+    if not bool(apart.any()):
+        return None
+    at = int(apart.flatten().to(torch.uint8).argmax())
+    return _unravel(at, tuple(apart.shape))[: len(output.tensor.shape)]
 
 
 def differing(one: Run, two: Run, outputs: tuple[Output, ...]) -> tuple[str, tuple[int, ...]] | None:

@@ -20,10 +20,12 @@ from workbench.judge.worker.task.limits import HOST_THREADS
 
 
 def run(judging: Judging) -> Finding:
-    """Judge one random draw at each further size; the first that fails ends the gate."""
+    """Judge one random draw at each further size, then the indices of those that cannot be run here."""
     finding = _run(judging)
     judging.unchecked += never_run(judging)
-    return finding
+    if finding.status == "fail":
+        return finding
+    return judging.overflows.finding() or finding
 
 
 def never_run(judging: Judging) -> list[str]:
@@ -45,6 +47,7 @@ def never_run(judging: Judging) -> list[str]:
 
 
 def _run(judging: Judging) -> Finding:
+    """The first size that fails ends it."""
     info = judging.task.info
     assert judging.other_sizes is not None
     sizes = judging.other_sizes.sizes()

@@ -127,6 +127,17 @@ def _coherent(bits: int) -> Transform:
     return transform
 
 
+def _non_finite(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """A few elements at random places are NaN, a few infinite with either sign."""
+    flat = tensor.reshape(-1).clone()
+    count = min(max(flat.numel() // 2048, 1), 8)
+    for value in (torch.nan, torch.inf, -torch.inf):
+        flat[torch.randint(0, flat.numel(), (count,), generator=generator)] = value
+    return flat.reshape(tensor.shape)
+
+
+NON_FINITE = "non_finite"
+"""Only ever warns, so it is none of `CASES`."""
 TRANSFORMS: dict[str, Transform] = {
     "needle": _needle,
     "offset": _offset,
@@ -151,7 +162,7 @@ CASES: tuple[str, ...] = ("random", *STATE_CASES, *TRANSFORMS)
 def draw_inputs(structures: Sequence[Structure], case: str, generator: torch.Generator) -> list[torch.Tensor]:
     """New inputs, transformed as `case` says where their structure allows it; the rest is only redrawn."""
     drawn = draw_all(structures, generator)
-    transform = TRANSFORMS.get(case)
+    transform = _non_finite if case == NON_FINITE else TRANSFORMS.get(case)
     if transform is None:
         return drawn
     for place, structure in enumerate(structures):

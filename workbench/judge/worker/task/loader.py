@@ -100,6 +100,14 @@ class LoadedTask:
         return tuple(c for c in CASES if c not in self._found.skipped_cases)
 
     @property
+    def takes_non_finite(self) -> bool:
+        """Whether there is a float input into which NaN and infinity can be put."""
+        structures = self._judged.structures.values()
+        return not self._judged.replayed and any(
+            s.transformable and s.dtype.is_floating_point for s in structures
+        )
+
+    @property
     def skipped_cases(self) -> dict[str, str]:
         """Hard cases that do not apply to this task, and why."""
         return dict(self._found.skipped_cases)

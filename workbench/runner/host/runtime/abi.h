@@ -75,6 +75,7 @@ struct wb_finding {
 };
 
 constexpr uint32_t kMaxFindings = 64;
+constexpr uint64_t kNoPlace = 1ull << 40;  // a `pc` from here on is a line of the candidate's file
 
 // 4096 bytes behind the report, in the same shared memory.
 struct wb_findings {

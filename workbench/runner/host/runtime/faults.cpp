@@ -258,7 +258,7 @@ static void misaligned(const Mismatch *found, uint64_t address, void *from) {
     Worker *w = worker_of_thread;
     // Candidates may count on 16 bytes, and no load of the device asks for more.
     const uint64_t alignment = found->log_alignment < 4 ? 1u << found->log_alignment : 16;
-    if (!(address & (alignment - 1)) || !w) return;
+    if (!(address & (alignment - 1)) || !w || far_on()) return;  // what memory holds in a far run is not real
     claim();
     wb_report *r = w->report;
     describe(r, w->current);

@@ -14,6 +14,8 @@ WB_HIDDEN void saw_rendezvous(Block *b, uint32_t warp, uint32_t lanes);
 WB_HIDDEN void saw_barrier(Block *b, uint32_t number, const uint32_t *masks, uint32_t last_warp, bool all);
 WB_HIDDEN void saw_arrival(Block *b, uint32_t number, uint32_t warp);
 WB_HIDDEN void saw_grid_barrier();
+// Lane `lane` shuffles and reads lane `source`, which takes no part.
+WB_HIDDEN void saw_inactive(Worker *w, uint32_t warp, uint32_t lane, uint32_t source, uint32_t op, int line);
 #else
 static inline void saw_launch(const wb_launch *, wb_report *) {}
 static inline void saw_launch_end() {}
@@ -23,6 +25,7 @@ static inline void saw_rendezvous(Block *, uint32_t, uint32_t) {}
 static inline void saw_barrier(Block *, uint32_t, const uint32_t *, uint32_t, bool) {}
 static inline void saw_arrival(Block *, uint32_t, uint32_t) {}
 static inline void saw_grid_barrier() {}
+static inline void saw_inactive(Worker *, uint32_t, uint32_t, uint32_t, uint32_t, int) {}
 #endif
 
 }  // namespace wb

@@ -118,6 +118,17 @@ bool ordered_by_events(uint32_t before, uint32_t before_time, uint32_t block, ui
     return false;
 }
 
+// The line takes the place of an address in the code: that of a shuffle is the prelude's.
+void saw_inactive(Worker *w, uint32_t warp, uint32_t lane, uint32_t source, uint32_t op, int line) {
+    wb_finding *f = report_finding(WB_INACTIVE, kNoPlace | (uint32_t)line, op);
+    if (!f) return;
+    const Fiber &fiber = w->block->fibers[warp * 32 + lane];
+    f->block[0] = w->block->index.x, f->block[1] = w->block->index.y, f->block[2] = w->block->index.z;
+    f->thread[0] = fiber.index.x, f->thread[1] = fiber.index.y, f->thread[2] = fiber.index.z;
+    f->bytes = 4, f->space = 3;
+    f->offset = source, f->buffer = lane;
+}
+
 // --- what the scheduler tells ------------------------------------------------------------------------------------------
 
 void saw_launch(const wb_launch *launch, wb_report *report) {

@@ -44,6 +44,7 @@ static void complete(Worker *w, Warp &warp, const Rendezvous &meeting) {
             const uint32_t source = source_lane(op, lane, warp.param[lane]) & 31;
             // A lane that does not take part: undefined by the guide, so anything but what one hopes for.
             warp.result[lane] = (arrived >> source) & 1 ? warp.value[source] : random_next(w->random);
+            if (!(arrived >> source & 1)) saw_inactive(w, (uint32_t)(&warp - w->block->warp), lane, source, op, meeting.line);
         }
         return;
     }
@@ -141,6 +142,9 @@ extern "C" WB_HIDDEN uint64_t wb_warp(uint32_t op, uint32_t mask, uint64_t value
     Fiber *self = w->current;
     const uint32_t id = (uint32_t)(self - b->fibers), index = id >> 5, lane = id & 31;
     Warp &warp = b->warp[index];
+    const uint32_t width = op >= kShuffle && op <= kShuffleXor ? param >> 16 : 32;
+    if (!width || width > 32 || width & (width - 1))
+        fault(WB_BARRIER, self, line, "%s with width %u, which is no power of two from 1 to 32", name_of(op), width);
     if (!((mask >> lane) & 1))
         fault(WB_BARRIER, self, line, "%s with mask 0x%08x by lane %u, which the mask does not name", name_of(op), mask, lane);
     uint32_t k = 0;
