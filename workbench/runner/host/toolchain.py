@@ -24,7 +24,7 @@ RUNTIME = HERE / "runtime"
 PRELUDE = "workbench_host.h"
 WATCHED = "watched"
 """Subfolder of what is prepared for the instrumented build."""
-LAYOUT = "3"
+LAYOUT = "5"
 """Raised whenever the prepared folder holds other files, or builds must not be taken from before."""
 _TIMEOUT_S = 120
 
