@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,10 @@ def test_headers_that_lie_in_two_places_are_read_from_both(tmp_path: Path) -> No
     assert found.origin == "wheels and triton" and not found.absent()
     assert found.resolve("cuda_fp16.h") == wheels / "cuda_fp16.h"
     assert complete_headers([]).origin == ""
+
+
+def test_the_compiler_process_imports_nothing_that_starts_threads() -> None:
+    # numpy's OpenBLAS starts one thread a core, which Landlock would not reach and which a fork would lose.
+    code = "import sys, workbench.runner.compiler.__main__; print({'numpy', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

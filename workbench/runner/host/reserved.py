@@ -8,11 +8,10 @@ None of it means anything to CUDA, so a file that does it is left to a GPU (`nee
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-
-import numpy as np
 
 from workbench.core.plan import Diagnostic
 from workbench.runner.host.conditions import Preprocessor
@@ -181,24 +180,13 @@ def own_names() -> frozenset[str]:
     return frozenset(found | {"wb_entry_0"})
 
 
-_SYMBOL = np.dtype(
-    [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
-)
-_SECTION = np.dtype(
-    [
-        ("name", "<u4"),
-        ("type", "<u4"),
-        ("flags", "<u8"),
-        ("address", "<u8"),
-        ("offset", "<u8"),
-        ("size", "<u8"),
-        ("link", "<u4"),
-        ("info", "<u4"),
-        ("align", "<u8"),
-        ("entry", "<u8"),
-    ]
-)
+_SYMBOL = struct.Struct("<IBBHQQ")
+"""st_name, st_info, st_other, st_shndx, st_value, st_size."""
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+"""sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size, sh_link, sh_info, sh_addralign, sh_entsize."""
 _SYMTAB = 2
+_KINDS = (0, 1, 2, 10)
+"""Symbols of no kind, objects, functions and indirect functions."""
 
 
 def symbols(data: bytes, *, defined: bool) -> frozenset[str]:
@@ -210,20 +198,19 @@ def symbols(data: bytes, *, defined: bool) -> frozenset[str]:
     if data[:6] != b"\x7fELF\x02\x01":
         raise ValueError("not a 64-bit little-endian ELF file")
     start, count = int.from_bytes(data[40:48], "little"), int.from_bytes(data[60:62], "little")
-    sections = np.frombuffer(data, _SECTION, count, start)
-    found: set[str] = set()
-    for section in sections[sections["type"] == _SYMTAB]:
-        entries = np.frombuffer(
-            data, _SYMBOL, int(section["size"]) // _SYMBOL.itemsize, int(section["offset"])
-        )
-        strings = sections[int(section["link"])]
-        text = data[int(strings["offset"]) : int(strings["offset"]) + int(strings["size"])]
-        kinds = entries["info"] & 15
-        chosen = (
-            ((entries["section"] != 0) == defined) & np.isin(kinds, [0, 1, 2, 10]) & (entries["name"] != 0)
-        )
-        for at in entries["name"][chosen].tolist():
-            found.add(text[at : text.index(b"\0", at)].decode("ascii", "replace"))
+    try:
+        sections = list(_SECTION.iter_unpack(data[start : start + count * _SECTION.size]))
+        found: set[str] = set()
+        for _, kind, _, _, offset, size, link, _, _, _ in sections:
+            if kind != _SYMTAB:
+                continue
+            text_at, text_size = sections[link][4:6]
+            text = data[text_at : text_at + text_size]
+            for name, info, _, section, _, _ in _SYMBOL.iter_unpack(data[offset : offset + size]):
+                if name and (section != 0) == defined and info & 15 in _KINDS:
+                    found.add(text[name : text.index(b"\0", name)].decode("ascii", "replace"))
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"not a whole ELF file: {error}") from None
     return frozenset(found)
 
 
