@@ -20,7 +20,7 @@ from workbench.core.errors import JudgeError
 from workbench.profile import dataflow
 from workbench.profile.constants import SPECIAL_REGISTERS, TIMERS, ConstantLayout, constant_layout
 from workbench.profile.cubin import BadCubin, read_cubin
-from workbench.profile.ptx import has_own_assembly
+from workbench.profile.ptx import entry_parameters, own_assembly
 from workbench.profile.reached import Reached, reach
 from workbench.profile.registers import constant_reads, operands
 from workbench.profile.sass import Instruction, SassFunction, SourceLine, disassemble
@@ -117,10 +117,15 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
     except BadCubin as error:
         raise JudgeError(f"The cubin cannot be audited: {error}.") from None
     layout = constant_layout(build.arch)
-    state = _Audit(own_assembly=has_own_assembly(build.ptx, CANDIDATE) or not build.ptx)
+    state = _Audit()
+    entries = entry_parameters(build.ptx)
+    assembly = own_assembly(build.ptx, CANDIDATE)
     flows: list[dataflow.Flow] = []
     for name in dict.fromkeys(kernels):
         kernel = known[name]
+        # What another kernel's assembly says cannot move this one's lines; a device function's may be inlined anywhere.
+        others = entries.keys() - {kernel.symbol}
+        state.own_assembly = kernel.symbol not in entries or bool(assembly - others)
         reached = reach(cubin, functions, kernel.symbol)
         base = cubin.kernels[kernel.symbol].parameter_base if kernel.symbol in cubin.kernels else 0
         end = base + cubin.kernels[kernel.symbol].parameter_bytes if base else 0

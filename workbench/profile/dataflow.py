@@ -1,11 +1,14 @@
 """Where values come from and go to in a function: was anything computed, and is a global written?
 
-A single forward pass, run twice so that what a loop carries is seen; branches are not followed. It errs towards "it
-computes" and towards "not written", so an honest kernel is not refused by it.
+Forward passes in the order of the code, in which what holds at a branch is carried to its label; three of them, so that
+what a loop carries is seen. It errs towards "it computes" and towards "not written", so an honest kernel is not refused
+by it.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from workbench.profile.registers import (
@@ -117,6 +120,29 @@ _INTEGER = frozenset(
     ]
 )
 _BITS = frozenset(["LOP3", "ULOP3", "LOP", "SHF", "USHF", "SHL", "SHR", "SEL", "PRMT", "ISETP"])
+_CARRIES = frozenset(
+    [
+        "MOV",
+        "UMOV",
+        "IMAD",
+        "UIMAD",
+        "IADD",
+        "IADD3",
+        "UIADD3",
+        "VIADD",
+        "LEA",
+        "ULEA",
+        "R2UR",
+        "SEL",
+        "USEL",
+        "LOP3",
+        "ULOP3",
+        "PRMT",
+        "SHFL",
+    ]
+)
+"""What an address stays one through; what a table's bits are shifted, rounded or divided into is none."""
+_BULK_STORES = frozenset(["UTMASTG", "UBLKCP", "UTMAREDG", "UBLKRED"])
 _TENSOR = frozenset(["HMMA", "IMMA", "BMMA", "DMMA", "QMMA", "OMMA", "HGMMA", "IGMMA", "BGMMA", "QGMMA"])
 
 
@@ -141,6 +167,68 @@ class _Registers:
     loaded: set[str] = field(default_factory=set)
     points_to: dict[str, str] = field(default_factory=dict)
 
+    def joined(self, others: Iterable[_Registers]) -> _Registers:
+        """What may hold where several ways meet."""
+        both = _Registers(set(self.computed), set(self.loaded), dict(self.points_to))
+        for other in others:
+            both.computed |= other.computed
+            both.loaded |= other.loaded
+            both.points_to = {**other.points_to, **both.points_to}
+        return both
+
+
+_PASSES = 3
+_ENDS = frozenset(["BRA", "EXIT", "RET", "JMP", "BRX", "JMX", "BRXU", "JMXU", "KILL"])
+_TARGET = re.compile(r"(?:`\(|[\s,\"])(\.?[\w$.]*\.L_[\w.]+|[\w$.]+)(?=[)\s,\"])")
+
+
+class _Paths:
+    """Which state of the registers reaches which instruction: at a label, that of every branch to it."""
+
+    def __init__(self, function: SassFunction) -> None:
+        self._at: dict[int, list[str]] = {}
+        for name, number in function.labels:
+            self._at.setdefault(number, []).append(name)
+        self._names = {name for name, _ in function.labels}
+        self._arriving: dict[str, _Registers] = {}
+        self._returned = _Registers()
+        self._converge: dict[str, set[str]] = {}
+
+    def enter(self, number: int, registers: _Registers, falls: bool) -> _Registers:
+        """Before an instruction; `falls`: the one before it goes on to it."""
+        names = self._at.get(number)
+        if not names:
+            return registers
+        states = [self._arriving[name] for name in names if name in self._arriving]
+        if falls or not states:
+            # A label that nothing is known to branch to is entered in ways that are not followed.
+            states.append(registers)
+        return states[0].joined(states[1:])
+
+    def leave(self, instruction: Instruction, registers: _Registers) -> _Registers:
+        """After an instruction: send the state along its branches."""
+        name = instruction.name
+        if name == "RET":
+            self._returned = self._returned.joined([registers])
+        elif name == "BSYNC":
+            for label in self._converge.get(instruction.operands.strip(), ()):
+                self._send(label, registers)
+        elif name in _ENDS or name in ("CALL", "BSSY"):
+            labels = self._names & set(_TARGET.findall(instruction.operands + " "))
+            if name == "BSSY":
+                barrier = instruction.operands.partition(",")[0].strip()
+                self._converge.setdefault(barrier, set()).update(labels)
+            else:
+                for label in labels:
+                    self._send(label, registers)
+            if name == "CALL":
+                return registers.joined([self._returned])
+        return registers
+
+    def _send(self, label: str, registers: _Registers) -> None:
+        known = self._arriving.get(label)
+        self._arriving[label] = registers.joined([known] if known is not None else [])
+
 
 def follow(function: SassFunction, addresses: dict[int, str]) -> Flow:
     """Follow one function.
@@ -148,12 +236,16 @@ def follow(function: SassFunction, addresses: dict[int, str]) -> Flow:
     Args:
         addresses: offset in constant bank 4 to the global whose address stands there.
     """
-    flow, registers = Flow(), _Registers()
-    ever: set[str] = set()
-    for _ in range(2):
-        for instruction in function.instructions:
+    flow, ever = Flow(), set[str]()
+    paths = _Paths(function)
+    for _ in range(_PASSES):
+        registers, falls = _Registers(), True
+        for number, instruction in enumerate(function.instructions):
+            registers = paths.enter(number, registers, falls)
             _step(instruction, registers, flow, addresses)
             ever |= registers.computed
+            registers = paths.leave(instruction, registers)
+            falls = bool(instruction.predicate) or instruction.name not in _ENDS
     if not flow.computes and any(i.name in ("CALL", "BRX", "BRXU", "JMX") for i in function.instructions):
         # Values come back from a callee, whose code stands elsewhere: whatever was ever computed may be what is stored.
         stored = [stored_registers(i) for i in function.instructions if i.name in STORES]
@@ -173,8 +265,12 @@ def _step(instruction: Instruction, registers: _Registers, flow: Flow, addresses
     if name.startswith(("UTCMMA", "UTC")) or name in _TENSOR:
         # Tensor cores write to places that a pass over registers does not see.
         flow.computes = True
-    if name in STORES | ATOMICS or name == "UTMASTG":
+    if name in STORES | ATOMICS:
         _store(instruction, registers, flow)
+    if name in _BULK_STORES:
+        # From shared memory: the registers hold addresses only.
+        flow.computes |= "memory" in registers.computed or "RED" in name
+        flow.copies = True
     if name in ("LDG", "LD", "LDGSTS", "UTMALDG", "UBLKCP", "LDGMC", "TEX", "TLD", "SULD"):
         flow.reads = True
     if "SETP" in name or name in ("PLOP3", "VOTE", "FCHK"):
@@ -193,7 +289,9 @@ def _step(instruction: Instruction, registers: _Registers, flow: Flow, addresses
         set(predicates(instruction, 0)) & registers.computed
     )
     loaded = bool(used & registers.loaded)
-    target = next((registers.points_to[r] for r in sorted(used) if r in registers.points_to), None)
+    target = None
+    if name in _CARRIES and ".HI" not in instruction.opcode:
+        target = next((registers.points_to[r] for r in sorted(used) if r in registers.points_to), None)
     if name in LOADS:
         from_memory = name in ("LDS", "LDL", "LDSM", "LD") and "memory" in registers.computed
         computed, loaded, target = from_memory, True, None
@@ -228,7 +326,7 @@ def _is_move(instruction: Instruction) -> bool:
 
 def _store(instruction: Instruction, registers: _Registers, flow: Flow) -> None:
     stored = stored_registers(instruction)
-    if instruction.name in ("STS", "STL"):
+    if instruction.name in ("STS", "STL", "STSM", "STTM", "STAS"):
         # Through shared or local memory a value is as it was; what is loaded from there counts as loaded.
         if stored & registers.computed:
             registers.computed.add("memory")

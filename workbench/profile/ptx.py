@@ -17,6 +17,7 @@ _SHARED = re.compile(
 )
 _FILES = re.compile(r"^\s*\.file\s+(\d+)\s+\"([^\"]*)\"", re.MULTILINE)
 _LOC = re.compile(r"^\s*\.loc\s+(\d+)\s")
+_BEGINS = re.compile(r"\.(?:entry|func)\s+(?:\([^)]*\)\s*)?([\w$.]+)")
 _WIDTH = re.compile(r"\d+$")
 
 
@@ -64,20 +65,21 @@ def entry_shared_bytes(ptx: str) -> dict[str, int]:
     return found
 
 
-def has_own_assembly(ptx: str, own: str) -> bool:
-    """Whether the file `own` holds inline assembly of its own.
+def own_assembly(ptx: str, own: str) -> set[str]:
+    """Symbols of the entries and functions in which the file `own` has inline assembly.
 
     Inline assembly is copied into PTX as it stands, so it can hold a `.loc` that lays what follows at a toolkit
     header's door. The first block of a forger's own cannot: the `.loc` before it is the compiler's.
     """
     files = {number for number, path in _FILES.findall(ptx) if path.rsplit("/", 1)[-1] == own}
-    last = ""
+    found: set[str] = set()
+    last, inside = "", ""
     for line in ptx.splitlines():
         place = _LOC.match(line)
         if place is not None:
             last = place[1]
         elif "begin inline asm" in line and (not last or last in files):
-            return True
-        elif ".entry" in line or ".func" in line:
-            last = ""
-    return False
+            found.add(inside)
+        elif (begins := _BEGINS.search(line)) is not None:
+            last, inside = "", begins[1]
+    return found

@@ -16,6 +16,8 @@ from workbench.profile.sass import Instruction, SassFunction
 ALLOWED_UNDEFINED = frozenset(
     {".nv.reservedSmem.offset0", ".nv.reservedSmem.cap", "", ".nv.reservedSmem.offset1"}
 )
+COPY_ROUTINES = "__cuda_syscall_cp_async_bulk"
+"""How sm_120 does `cp.async.bulk` to a cluster's shared memory: ptxas calls the driver's own code for it."""
 _BANK = ".nv.constant4"
 
 
@@ -60,7 +62,7 @@ def reach(cubin: Cubin, functions: dict[str, SassFunction], kernel: str) -> Reac
         if section.startswith(".text."):
             todo += _code(cubin, functions, section, reached, sections)
         elif symbol is None or not section:
-            if use.symbol not in ALLOWED_UNDEFINED:
+            if use.symbol not in ALLOWED_UNDEFINED and not use.symbol.startswith(COPY_ROUTINES):
                 reached.undefined.append(use)
         elif section.startswith(".nv.global") and not section.startswith(".nv.global.init"):
             reached.uninitialised.append(use)

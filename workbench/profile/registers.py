@@ -17,7 +17,7 @@ _MEMORY = re.compile(r"\[([^\]]*)\]")
 _CONSTANT = re.compile(r"(?<!\w)c\[(0x[0-9a-f]+|U?R\w+)\]\[([^\]]*)\]")
 _NUMBER = re.compile(r"^-?0x[0-9a-f]+$")
 
-STORES = frozenset({"STG", "ST", "STS", "STL", "STAS", "SUST"})
+STORES = frozenset({"STG", "ST", "STS", "STL", "STAS", "SUST", "STSM", "STTM"})
 LOADS = frozenset({"LDG", "LD", "LDS", "LDL", "LDSM", "LDTM", "LDGMC", "SULD", "TEX", "TLD", "LDGSTS"})
 ATOMICS = frozenset({"ATOM", "ATOMG", "ATOMS", "RED", "REDG", "REDAS", "ATOMSCAS", "SUATOM", "SURED"})
 _NO_RESULT = STORES | {
@@ -99,7 +99,8 @@ def destination(instruction: Instruction) -> tuple[str, ...]:
             if count == 1 and (_WIDE.search(instruction.opcode) or instruction.name in _DOUBLES | {"CS2R"}):
                 count = 1 if instruction.opcode.startswith("CS2R.32") else 2
             return tuple(f"{match[1]}{int(match[2]) + step}" for step in range(count))
-        if not re.fullmatch(r"!?U?P[T\d]\w*", part) and part not in ("RZ", "URZ"):
+        if not re.fullmatch(r"!?U?P[T\d]\w*", part):
+            # Also RZ: a result that is thrown away is none, and what follows it are sources.
             return ()
     return ()
 

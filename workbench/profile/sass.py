@@ -1,18 +1,17 @@
 """Machine code with source lines: nvdisasm's text as instructions, with the chain of functions inlined at each.
 
-nvdisasm is NVIDIA's, reads a file that a hostile source shaped, and is therefore run as a child with bounds on its
-time, memory and output. Nothing here needs a GPU.
+nvdisasm is NVIDIA's and reads a file that a hostile source shaped; `disassembler` runs it confined. Nothing here needs a
+GPU.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import re
-import resource
 import shutil
 import site
-import subprocess
 import sys
 import tempfile
 import zlib
@@ -24,14 +23,12 @@ import msgspec
 import platformdirs
 
 from workbench.core.errors import JudgeError
+from workbench.profile.disassembler import Disassembler
 
-TIMEOUT_S = 30.0
-MEMORY_BYTES = 4 << 30
-MAX_OUTPUT = 512 << 20
 _KEPT = 32
 MAX_KEPT_FILES = 2000
 """Answers on disk; a small kernel's takes 2 KB."""
-_FORMAT = 2
+_FORMAT = 3
 
 _SECTION = re.compile(r"^\s*\.section\s+(\.text\.\S+?),")
 _LABEL = re.compile(r"^(\.?[\w$.]+):\s*$")
@@ -79,6 +76,8 @@ class SassFunction(msgspec.Struct, frozen=True):
     instructions: tuple[Instruction, ...]
     also: tuple[str, ...] = ()
     """Other functions that share its section: the assembler's own (division, square root)."""
+    labels: tuple[tuple[str, int], ...] = ()
+    """Name of each label, and the number of the instruction that it stands before."""
 
 
 @cache
@@ -157,51 +156,28 @@ def _save(path: Path, functions: tuple[SassFunction, ...]) -> None:
         return
 
 
+@cache
+def disassembler(tool: str) -> Disassembler:
+    """The confined process that runs this nvdisasm."""
+    found = Disassembler(tool)
+    atexit.register(found.close)
+    return found
+
+
+def warm() -> None:
+    """Start the confined process, so that the first cubin does not wait for it."""
+    tool = find_nvdisasm()
+    if tool is not None:
+        disassembler(tool).warm()
+
+
 def _run(cubin: bytes) -> str:
     tool = find_nvdisasm()
     if tool is None:
         raise JudgeError(
             "There is no nvdisasm, so machine code cannot be audited.", do="Install nvidia-cuda-nvdisasm."
         )
-    with tempfile.TemporaryDirectory(prefix="workbench-sass-") as folder:
-        source, target = Path(folder, "code.cubin"), Path(folder, "code.sass")
-        source.write_bytes(cubin)
-        with target.open("wb") as output:
-            process = subprocess.Popen(
-                [tool, "-c", "-gi", "-ndf", str(source)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                cwd=folder,
-                env={"LC_ALL": "C"},
-            )
-            _bound(process.pid)
-            try:
-                _, complaint = process.communicate(timeout=TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                raise JudgeError("nvdisasm did not finish; the machine code could not be audited.") from None
-        if process.returncode != 0:
-            words = complaint.decode("utf-8", "replace").strip().splitlines()
-            raise JudgeError(
-                f"nvdisasm cannot read the cubin: {words[-1][:300] if words else process.returncode}."
-            )
-        return target.read_text("utf-8", "replace")
-
-
-def _bound(pid: int) -> None:
-    """Limits on a child that runs already: a function between fork and exec is not safe in a judge with threads."""
-    for kind, value in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, int(TIMEOUT_S)),
-        (resource.RLIMIT_FSIZE, MAX_OUTPUT),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        try:
-            resource.prlimit(pid, kind, (value, value))
-        except (ProcessLookupError, PermissionError, ValueError):
-            return
+    return disassembler(tool).run(cubin)
 
 
 def parse(text: str) -> tuple[SassFunction, ...]:
@@ -210,12 +186,13 @@ def parse(text: str) -> tuple[SassFunction, ...]:
     symbol = ""
     also: list[str] = []
     body: list[Instruction] = []
+    labels: list[tuple[str, int]] = []
     chain: list[SourceLine] = []
     fresh = True
 
     def flush() -> None:
         if symbol and body:
-            found.append(SassFunction(symbol, tuple(body), tuple(also)))
+            found.append(SassFunction(symbol, tuple(body), tuple(also), tuple(labels)))
 
     for line in text.splitlines():
         if (place := _LINE.match(line)) is not None:
@@ -230,10 +207,13 @@ def parse(text: str) -> tuple[SassFunction, ...]:
             fresh = True
             if match[3] != "NOP":
                 body.append(Instruction(int(match[1], 16), match[3], match[4], match[2] or "", tuple(chain)))
+        elif (label := _LABEL.match(line)) is not None:
+            labels.append((label[1], len(body)))
         elif (section := _SECTION.match(line)) is not None:
             flush()
             # The line stays: nvdisasm names a place only where it differs from the last one, across sections too.
             symbol, also, body, fresh = section[1].removeprefix(".text."), [], [], True
+            labels = []
         elif (kind := _FUNCTION_SIZE.match(line)) is not None and kind[1] != symbol:
             also.append(kind[1])
     flush()

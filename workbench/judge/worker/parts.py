@@ -11,6 +11,7 @@ from typing import Any
 from workbench.core.build import CudaBuild, HostBuild
 from workbench.core.plan import NotCovered, Plan, PlanFailure
 from workbench.dialect.planner import Planner
+from workbench.profile import sass
 from workbench.profile.audit import AuditReport, audit
 from workbench.runner.compiler.client import Builds, Compiler
 from workbench.runner.host.client import HostRunner, HostRunners
@@ -26,6 +27,7 @@ class Parts:
         """Start the processes; they get warm while the caller imports torch and loads the task."""
         self.compiler = Compiler()
         self.planner = Planner()
+        sass.warm()
         self.runners = HostRunners()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="judge-reference")
         self._audits = ThreadPoolExecutor(1, thread_name_prefix="judge-audit")

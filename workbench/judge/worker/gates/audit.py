@@ -22,6 +22,7 @@ def run(judging: Judging) -> Finding:
         )
     findings: list[AuditFinding] = []
     tables: dict[str, None] = {}
+    copied = computed = False
     for built in judging.builds.values():
         try:
             report = judging.audited(built)
@@ -29,6 +30,8 @@ def run(judging: Judging) -> Finding:
             raise CannotJudge(str(error)) from None
         judging.checkpoint()
         findings.extend(report.findings)
+        copied |= report.computes != "yes"
+        computed |= report.computes == "yes"
         judging.unchecked.extend(f"audit: {what}" for what in report.unchecked)
         tables.update(dict.fromkeys(report.tables))
         judging.float_atomics = tuple(dict.fromkeys([*judging.float_atomics, *report.float_atomics]))
@@ -42,6 +45,9 @@ def run(judging: Judging) -> Finding:
     }
     if tables:
         judging.unchecked.append("tables: the host target does not restore initialised globals between runs")
+    if library and copied and not computed and not any(f.severity == "fail" for f in findings):
+        why = f"No own kernel computes: they only copy, and library steps ({', '.join(library)}) do the work."
+        return Finding("fail", why, evidence)
     for severity in ("fail", "warn"):
         first = next((f for f in findings if f.severity == severity), None)
         if first is not None:

@@ -1,0 +1,248 @@
+"""The audit on every architecture that is promised, with the oldest NVRTC and the newest: attacks and honest kernels.
+
+All kernels of a kind are compiled at once for each pair, so that a pair costs a compile and a disassembly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.profile.honest_kernels import (
+    ARCHITECTURES,
+    HONEST,
+    applies,
+    is_light,
+    kernel,
+    number,
+    text_for,
+)
+from workbench.core.build import CudaBuild
+from workbench.core.plan import CompileOptions
+from workbench.dialect.source import CandidateSource
+from workbench.profile.audit import audit
+from workbench.runner.compiler import Compiler
+
+each_architecture = pytest.mark.parametrize("arch", ARCHITECTURES)
+
+
+def _build(compiler: Compiler, text: str, names: list[str], arch: str) -> CudaBuild:
+    source = CandidateSource(plan="", plan_line=1, device=text, sha256="")
+    made = compiler.build(
+        source, CompileOptions(), tuple(names), file_name="x.cu", arch=arch, host=False
+    ).cuda
+    assert isinstance(made, CudaBuild), made
+    return made
+
+
+def _kernel(body: str, before: str = "") -> str:
+    return f'{before} extern "C" __global__ void NAME(const float* x, float* y, int n) {{ {body} }}'
+
+
+def _read(register: str, kind: str = "u32") -> str:
+    letter, type_ = ("l", "unsigned long long") if kind == "u64" else ("r", "unsigned")
+    return _kernel(
+        f'{type_} v; asm volatile("mov.{kind} %0, %{register};" : "={letter}"(v)); y[0] = x[0] * v;'
+    )
+
+
+REFUSED_32 = ["clock", "clock_hi", "globaltimer_lo", "globaltimer_hi", "smid", "nsmid", "warpid"]
+REFUSED_32 += [f"pm{n}" for n in range(8)] + [f"envreg{n}" for n in range(32)]
+REFUSED_64 = ["clock64", "globaltimer", "gridid", "current_graph_exec"] + [f"pm{n}_64" for n in range(8)]
+ALLOWED_32 = ["tid.x", "ntid.y", "ctaid.z", "nctaid.x", "laneid", "total_smem_size", "dynamic_smem_size"]
+ALLOWED_32 += [f"lanemask_{which}" for which in ("eq", "lt", "le", "gt", "ge")]
+# From sm_90 on its end shares a word of bank 0 with %envreg10 and %envreg11, so that is refused there.
+ALLOWED_32 += [f"reserved_smem_offset_{which}" for which in ("begin", "cap", "0")]
+IN_CLUSTERS = ["clusterid.x", "nclusterid.y", "cluster_ctaid.z", "cluster_nctaid.x", "cluster_ctarank"]
+IN_CLUSTERS += ["cluster_nctarank", "aggr_smem_size"]
+
+
+@each_architecture
+def test_each_special_register_is_refused_or_allowed_as_the_contract_says(
+    each_compiler: Compiler, arch: str
+) -> None:
+    refused = {r: _read(r) for r in REFUSED_32} | {r: _read(r, "u64") for r in REFUSED_64}
+    allowed = {r: _read(r) for r in ALLOWED_32 + (IN_CLUSTERS if number(arch) >= 90 else [])}
+    names = {register: f"k{at}" for at, register in enumerate([*refused, *allowed])}
+    text = "\n".join(t.replace("NAME", names[r]) for r, t in {**refused, **allowed}.items())
+    made = _build(each_compiler, text, list(names.values()), arch)
+    report = audit(made, list(names.values()))
+    found = {
+        register: {f.what for f in report.failed if f.kernel == name} for register, name in names.items()
+    }
+    assert not report.unchecked
+    assert [r for r in refused if not found[r]] == []
+    assert {r: found[r] for r in allowed if found[r]} == {}
+    clocks = [r for r in refused if "clock" in r or "timer" in r]
+    assert all(found[r] == {"clock"} for r in clocks)
+
+
+_TABLE = "__device__ int NAME_t[4] = {1, 2, 3, 4};"
+_BEHIND = 'extern "C" __global__ void NAME(const float* x, float* y, const __grid_constant__ int n) {{ {} }}'
+UNPLACED = ("a forged line", "state behind a table of functions")
+"""One says itself where it comes from; the other may call each function of that type, of other kernels too."""
+ATTACKS: dict[str, tuple[str, str, Callable[[int], bool]]] = {}
+"""Name: what it must be refused for, its text, the architectures that have what it uses."""
+
+
+def _attack(name: str, what: str, text: str, on: Callable[[int], bool] = lambda arch: True) -> None:
+    ATTACKS[name] = (what, text, on)
+
+
+def _from_90(arch: int) -> bool:
+    return arch >= 90
+
+
+_attack("uninitialised global", "state", _kernel("y[0] = x[0] * NAME_t++;", "__device__ int NAME_t;"))
+_attack(
+    "uninitialised global, not inlined",
+    "state",
+    _kernel(
+        "y[0] = NAME_f(x[0]);",
+        "__device__ int NAME_t; __device__ __noinline__ float NAME_f(float v) { return v * ++NAME_t; }",
+    ),
+)
+_attack("table written", "state", _kernel("NAME_t[n] = n; y[0] = x[0] * NAME_t[0];", _TABLE))
+_attack(
+    "const table written through a cast",
+    "state",
+    _kernel(
+        'asm volatile("st.f32 [%0], %1;" :: "l"(&NAME_t[n]), "f"(x[0] * 2)); y[0] = x[1] * 2;',
+        "__device__ const float NAME_t[4] = {1, 2, 3, 4};",
+    ),
+)
+_attack("table counted in", "state", _kernel("y[0] = x[1] * atomicAdd(NAME_t, 1);", _TABLE))
+_attack("table filled by memcpy", "state", _kernel("memcpy(NAME_t, x, 16); y[0] = x[1] * NAME_t[n];", _TABLE))
+_attack(
+    "table written in a function",
+    "state",
+    _kernel(
+        "NAME_w(NAME_t); y[0] = x[1] * 2;",
+        _TABLE + " __device__ __noinline__ void NAME_w(int* p) { *p += 1; }",
+    ),
+)
+_attack(
+    "table written through what a function returns",
+    "state",
+    _kernel(
+        "*NAME_w(n) += 1; y[0] = x[1] * 2;",
+        _TABLE + " __device__ __noinline__ int* NAME_w(int n) { return NAME_t + n; }",
+    ),
+)
+_attack(
+    "table or output, chosen at run time",
+    "state",
+    _kernel("int* p = n ? NAME_t : (int*)y; if (x[0] > 0) p += 2; *p = 5; y[1] = x[1] * 2;", _TABLE),
+)
+_attack(
+    "table written in a loop",
+    "state",
+    _kernel(
+        "int* p = (int*)y; for (int i = 0; i < n; ++i) { *p = i; p = NAME_t + (i & 3); } y[1] = x[1] * 2;",
+        _TABLE,
+    ),
+)
+_attack(
+    "state behind a table of functions",
+    "state",
+    _kernel(
+        "y[0] = NAME_t[n](x[0]);",
+        "typedef float (*NAME_F)(float); __device__ int NAME_s; __device__ float NAME_f(float v) { return v * 2; }"
+        " __device__ float NAME_g(float v) { return v + NAME_s++; } __device__ const NAME_F NAME_t[2] = {NAME_f, NAME_g};",
+    ),
+)
+_attack(
+    "state behind a function chosen at run time",
+    "state",
+    _kernel(
+        "float (*p)(float) = n ? NAME_f : NAME_g; y[0] = p(x[0]);",
+        "__device__ int NAME_s; __device__ float NAME_f(float v) { return v * 2; }"
+        " __device__ float NAME_g(float v) { return v + NAME_s++; }",
+    ),
+)
+_attack("behind the parameters, computed", "constants", _BEHIND.format("y[0] = x[0] * (&n)[threadIdx.x];"))
+_attack("behind the parameters, fixed", "constants", _BEHIND.format("y[0] = x[0] * (&n)[64];"))
+_attack("before the parameters", "constants", _BEHIND.format("y[0] = x[0] * (&n)[-40];"))
+_attack(
+    "behind the parameters, through a generic address",
+    "constants",
+    _BEHIND.format(
+        "const int* volatile p = &n; y[0] = x[0] * p[threadIdx.x + 32];",
+    ),
+)
+_attack("printf", "system call", _kernel('printf("%f", x[0]); y[0] = x[0] * 2;'))
+_attack(
+    "malloc", "system call", _kernel("float* p = (float*)malloc(n); p[0] = x[0]; y[0] = p[n] * 2; free(p);")
+)
+_attack("assert", "system call", _kernel("assert(n > 0); y[0] = x[0] * 2;"))
+_attack("clock()", "clock", _kernel("y[0] = x[0] * clock();"))
+_attack("clock64()", "clock", _kernel("y[0] = x[0] * clock64();"))
+_attack(
+    "a forged line",
+    "clock",
+    _kernel(
+        'unsigned long long t; asm volatile("// end inline asm\\n.loc 1 1 1\\n// begin inline asm\\nmov.u64 %0, %globaltimer;"'
+        ' : "=l"(t)); y[0] = x[0] * t;'
+    ),
+)
+_attack(
+    "waits for a dependent launch",
+    "dependent launch",
+    _kernel('asm volatile("griddepcontrol.wait;"); y[0] = x[0] * 2;'),
+    _from_90,
+)
+_attack(
+    "starts a dependent launch",
+    "dependent launch",
+    _kernel('asm volatile("griddepcontrol.launch_dependents;"); y[0] = x[0] * 2;'),
+    _from_90,
+)
+
+
+@each_architecture
+def test_each_attack_is_refused_for_what_it_does(each_compiler: Compiler, arch: str) -> None:
+    tried = {name: (what, text) for name, (what, text, on) in ATTACKS.items() if on(number(arch))}
+    names = {name: f"k{at}" for at, name in enumerate(tried)}
+    text = "\n".join(text.replace("NAME", names[name]) for name, (_, text) in tried.items())
+    made = _build(each_compiler, text, list(names.values()), arch)
+    report = audit(made, list(names.values()))
+    wrong = []
+    for own, (name, (what, _)) in enumerate(tried.items(), 1):
+        found = [f for f in report.failed if f.kernel == names[name]]
+        if what not in {f.what for f in found} or (
+            name not in UNPLACED and not all(f.line in (0, own) for f in found)
+        ):
+            wrong.append((name, found))
+    assert not wrong, wrong
+
+
+def _check_honest(compiler: Compiler, arch: str, chosen: list[str]) -> None:
+    made = _build(compiler, text_for(chosen), [kernel(name) for name in chosen], arch)
+    report = audit(made, [kernel(name) for name in chosen])
+    assert not report.findings and not report.unchecked
+    tables = {table.replace("NAME", kernel(name)) for name in chosen for table in HONEST[name].tables}
+    # Beside them are those of the mathematical functions and of classes.
+    others = {t for t in report.tables if not t.startswith(("__cudart_", "_ZTV"))}
+    assert others == tables
+
+
+@each_architecture
+def test_honest_kernels_are_clean(each_compiler: Compiler, arch: str) -> None:
+    _check_honest(each_compiler, arch, [name for name in HONEST if is_light(name) and applies(name, arch)])
+
+
+# sm_86 and sm_89 share every rule with sm_80, and reading CUB for them too would cost seconds each.
+@pytest.mark.parametrize("arch", [a for a in ARCHITECTURES if a not in ("sm_86", "sm_89")])
+def test_honest_kernels_with_the_toolkits_headers_are_clean(each_compiler: Compiler, arch: str) -> None:
+    _check_honest(
+        each_compiler, arch, [name for name in HONEST if not is_light(name) and applies(name, arch)]
+    )
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a", "sm_120a"])
+def test_each_honest_kernel_is_seen_to_compute(each_compiler: Compiler, arch: str) -> None:
+    chosen = [name for name in HONEST if is_light(name) and applies(name, arch)]
+    made = _build(each_compiler, text_for(chosen), [kernel(name) for name in chosen], arch)
+    seen = {name: audit(made, [kernel(name)]).computes for name in chosen[:: 1 if arch == "sm_90a" else 4]}
+    assert {name: what for name, what in seen.items() if what != "yes"} == {}
