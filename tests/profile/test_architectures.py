@@ -80,8 +80,12 @@ def test_each_special_register_is_refused_or_allowed_as_the_contract_says(
 
 _TABLE = "__device__ int NAME_t[4] = {1, 2, 3, 4};"
 _BEHIND = 'extern "C" __global__ void NAME(const float* x, float* y, const __grid_constant__ int n) {{ {} }}'
-UNPLACED = ("a forged line", "state behind a table of functions")
-"""One says itself where it comes from; the other may call each function of that type, of other kernels too."""
+UNPLACED = (
+    "a forged line",
+    "state behind a table of functions",
+    "state behind a function chosen at run time",
+)
+"""The first says itself where it comes from; the others may call each function of that type, of other kernels too."""
 ATTACKS: dict[str, tuple[str, str, Callable[[int], bool]]] = {}
 """Name: what it must be refused for, its text, the architectures that have what it uses."""
 

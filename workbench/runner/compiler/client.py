@@ -257,7 +257,10 @@ class Compiler:
                 self._discard()
                 self._spawn()
             if self._hello is None:
-                greeting = self._read(Greeting, _START_S)
+                try:
+                    greeting = self._read(Greeting, _START_S)
+                except (TimeoutError, FrameError):
+                    greeting = None
                 if not isinstance(greeting, Hello):
                     self._discard()
                     raise _ProcessFailed(
