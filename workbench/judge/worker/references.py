@@ -23,6 +23,8 @@ from workbench.judge.worker.task.reference import Expected
 
 RANDOM_DRAWS = 3
 RANDOM_SIZES = 3
+HARD_AT_RANDOM = 2
+"""Hard cases at a random size, besides the needle."""
 MIN_RANDOM_USABLE = 3
 MIN_HARD_USABLE = 1
 
@@ -134,7 +136,12 @@ class References:
 
 
 class OtherSizes:
-    """One random draw at each further size: the declared ones that run here, then random ones."""
+    """Cases at each further size: the declared ones that run here, then random ones.
+
+    A path of the code that only another size takes (rows that cannot be read as vectors, say) is as easily wrong on the
+    hard cases only as any other: declared sizes get all of them, random sizes a needle and two others unless they are
+    large.
+    """
 
     def __init__(
         self,
@@ -152,30 +159,30 @@ class OtherSizes:
         self._pool = pool
         self._task = task
         self._sizes = pool.submit(self._choose, count)
-        self._prepared: Future[list[Prepared]] = pool.submit(self._prepare)
+        self._prepared: Future[list[list[Prepared]]] = pool.submit(self._prepare)
 
     def sizes(self) -> list[SizeSpec]:
         """Waits until they are drawn."""
         return self._sizes.result()
 
-    def prepared(self) -> list[Prepared]:
-        """One for each of `sizes`, in order."""
+    def prepared(self) -> list[list[Prepared]]:
+        """The cases at each of `sizes`, in order; the first of each is a random draw."""
         return self._prepared.result()
 
-    def shorter(self, size: SizeSpec, factor: float) -> tuple[SizeSpec, Prepared] | None:
+    def shorter(self, size: SizeSpec, factor: float) -> tuple[SizeSpec, list[Prepared]] | None:
         """The size with its longest free dimension made `factor` times as long, with its case; None where the
         reference does not run there."""
 
-        def make() -> tuple[SizeSpec, Prepared] | None:
+        def make() -> tuple[SizeSpec, list[Prepared]] | None:
             longest = max(self._task.info.free_dims, key=lambda n: size.values[n])
             found = self._task.size_at(
                 dict(size.values) | {longest: max(int(size.values[longest] * factor), 1)}
             )
             if found is None or not found.judged:
                 return None
-            return found, prepare(
-                self._task, found, self._drawn.at("size", found.name), "random", self._backward
-            )
+            return found, [
+                prepare(self._task, found, self._drawn.at("size", found.name), "random", self._backward)
+            ]
 
         return self._pool.submit(make).result()
 
@@ -191,11 +198,28 @@ class OtherSizes:
         drawn = self._task.random_sizes(random.Random(self.seed), count)
         return declared + [size for size in drawn if _values(size) not in known]
 
-    def _prepare(self) -> list[Prepared]:
+    def _prepare(self) -> list[list[Prepared]]:
         return [
-            prepare(self._task, size, self._drawn.at("size", number), "random", self._backward)
+            [
+                prepare(self._task, size, self._drawn.at("size", number, name), name, self._backward)
+                for name in ("random", *self._hard(size, number))
+            ]
             for number, size in enumerate(self._sizes.result())
         ]
+
+    def _hard(self, size: SizeSpec, number: int) -> list[str]:
+        hard = [name for name in self._task.cases() if name != "random"]
+        if size in self._task.sizes:
+            return hard
+        if _elements(size) > 2 * _elements(self._task.sizes[0]):
+            return []
+        others = [name for name in hard if name != "needle"]
+        drawn = random.Random(self._drawn.at("size", number)).sample(others, min(HARD_AT_RANDOM, len(others)))
+        return [*(["needle"] if "needle" in hard else []), *drawn]
+
+
+def _elements(size: SizeSpec) -> int:
+    return sum(p.tensor.numel for p in size.parameters if p.tensor is not None)
 
 
 def _values(size: SizeSpec) -> tuple[tuple[str, int], ...]:

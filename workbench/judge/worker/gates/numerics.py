@@ -8,7 +8,7 @@ import torch
 
 from workbench.dialect.backward import backward_size
 from workbench.judge.worker import non_finite
-from workbench.judge.worker.accuracy import accuracy
+from workbench.judge.worker.accuracy import Accuracy, accuracy
 from workbench.judge.worker.compare import Mismatch, Refused, bars, mismatch
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
@@ -51,7 +51,7 @@ def run(judging: Judging) -> Finding:
             checked[stage.results[place].name]["hard" if prepared.hard else "random"] += 1
         if judging.first is None:
             judging.first = (prepared, result)
-        _note_accuracy(judging, stage, prepared, result)
+        judging.accuracies += accuracies(judging, stage, prepared, result)
     # A task without floating inputs has no hard case: its random draws are all that there is.
     if usable["random"] < MIN_RANDOM_USABLE or (hard_cases and usable["hard"] < MIN_HARD_USABLE):
         raise CannotJudge(
@@ -168,10 +168,10 @@ def dict_of_seeds(judging: Judging) -> dict[str, list[int]]:
     return found
 
 
-def _note_accuracy(judging: Judging, stage: Stage, prepared: Prepared, result: Run) -> None:
-    """Measured here, while the outputs are at hand; the precision gate judges it."""
-    for number in prepared.counted():
-        found = accuracy(
+def accuracies(judging: Judging, stage: Stage, prepared: Prepared, result: Run) -> list[Accuracy]:
+    """How accurate each output is that has an fp64 reference; measured while the outputs are at hand."""
+    found = [
+        accuracy(
             prepared.bars[number],
             as_tensor(result.outputs[number], stage.results[number].tensor),
             prepared.case.name,
@@ -179,5 +179,6 @@ def _note_accuracy(judging: Judging, stage: Stage, prepared: Prepared, result: R
             perturbed=lambda n=number: prepared.perturbed(n),  # type: ignore[misc]
             sides=lambda n=number: prepared.sides(n),  # type: ignore[misc]
         )
-        if found is not None:
-            judging.accuracies.append(found)
+        for number in prepared.counted()
+    ]
+    return [a for a in found if a is not None]

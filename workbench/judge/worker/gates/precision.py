@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.judge.worker.accuracy import Accuracy
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
 
@@ -15,6 +16,11 @@ def run(judging: Judging) -> Finding:
             judging.unchecked.append("precision: there is no fp64 reference")
         why = "there is no fp64 reference" if floating else "no output is a floating-point number"
         return Finding("skipped", f"Not measured: {why}.")
+    return judged(found)
+
+
+def judged(found: list[Accuracy]) -> Finding:
+    """A finding about the least accurate of `found`, which is not empty."""
     worst = max(found, key=lambda a: a.ratio / a.k)
     evidence = {
         "output": worst.output,

@@ -11,16 +11,18 @@ from typing import Any
 
 from workbench.core.plan import Launch, NotCovered, Plan
 from workbench.core.task import SizeSpec
-from workbench.judge.worker.gates import build, numerics, parse
+from workbench.judge.worker.accuracy import Accuracy
+from workbench.judge.worker.gates import build, numerics, parse, precision
 from workbench.judge.worker.gates.bounds import damaged
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Faulted, Finding
 from workbench.judge.worker.references import Prepared
+from workbench.judge.worker.runs import Placement, Stage
 from workbench.judge.worker.task.limits import HOST_THREADS
 
 
 def run(judging: Judging) -> Finding:
-    """Judge one random draw at each further size, then the indices of those that cannot be run here."""
+    """Judge each further size's cases, then the indices of those sizes that cannot be run here."""
     finding = _run(judging)
     judging.unchecked += never_run(judging)
     if finding.status == "fail":
@@ -63,6 +65,7 @@ def _run(judging: Judging) -> Finding:
             judging, Finding("fail", f"The plan fails at other sizes: {answers.reason}", answers.evidence)
         )
     right: list[str] = []
+    measured: list[Accuracy] = []
     not_covered: dict[str, str] = dict(judging.not_covered)
     drawn = judging.other_sizes.prepared()
     for size, answer, prepared in zip(sizes, answers, drawn, strict=True):
@@ -76,11 +79,13 @@ def _run(judging: Judging) -> Finding:
         if fitted is None:
             continue
         size, answer, prepared = fitted
-        finding = _at(judging, size, answer, prepared)
+        finding = _at(judging, size, answer, prepared, measured)
         if finding is not None:
             return _softened(judging, finding)
         right.append(described(size))
     evidence: dict[str, Any] = {"right_at": right, "not_covered": not_covered, "seed": seed}
+    if measured:
+        evidence["accuracy"] = precision.judged(measured).evidence
     left_out = f"; not covered: {', '.join(not_covered)}" if not_covered else ""
     if not right:
         return Finding("warn", f"Covers no other size than the judged one{left_out}.", evidence)
@@ -93,8 +98,8 @@ def threads(plan: Plan) -> int:
 
 
 def _fitted(
-    judging: Judging, size: SizeSpec, plan: Plan, prepared: Prepared
-) -> tuple[SizeSpec, Plan, Prepared] | Finding | None:
+    judging: Judging, size: SizeSpec, plan: Plan, prepared: list[Prepared]
+) -> tuple[SizeSpec, Plan, list[Prepared]] | Finding | None:
     """The size with what belongs to it; a shorter one, named, where the judge chose one for which this plan starts more
     threads than the host simulates in good time. None: there is none."""
     if threads(plan) <= HOST_THREADS or size.name in judging.plans:
@@ -121,32 +126,52 @@ def described(size: SizeSpec) -> str:
     return values or size.name
 
 
-def _at(judging: Judging, size: SizeSpec, plan: Plan, prepared: Prepared) -> Finding | None:
+def _at(
+    judging: Judging, size: SizeSpec, plan: Plan, cases: list[Prepared], measured: list[Accuracy]
+) -> Finding | None:
     failed = build.build(judging, [plan], host=True)
     where = described(size)
     if failed is not None:
         return Finding("fail", f"At {where}: {failed.reason}", failed.evidence)
-    judging.seeds.append(prepared.case.seed)
-    if (why := prepared.unusable) is not None:
-        judging.unchecked.append(f"size {where}: {why}")
-        return None
-    judging.unchecked.extend(f"size {where}: {why}" for why in prepared.left_out.values())
     stage = judging.stage(size, plan)
     try:
-        result = stage.run(prepared.case, placement="end")
+        for number, prepared in enumerate(cases):
+            judging.checkpoint()
+            placement: Placement = "end" if number % 2 == 0 else "start"
+            finding = _in_case(judging, stage, prepared, placement, measured)
+            if finding is not None:
+                return Finding("fail", f"At {where}: {finding.reason}", finding.evidence)
     except Faulted as fault:
         if judging.task.info.derived_small and fault.fault.kind != "unsupported":
             return Finding("fail", f"At {where}: {fault.fault.message}")
         raise
     finally:
         stage.close()
-    out_of_bounds = damaged([result])
-    if out_of_bounds is not None:
-        return Finding("fail", f"At {where}: {out_of_bounds.reason}", out_of_bounds.evidence)
+    return None
+
+
+def _in_case(
+    judging: Judging, stage: Stage, prepared: Prepared, placement: Placement, measured: list[Accuracy]
+) -> Finding | None:
+    judging.seeds.append(prepared.case.seed)
+    where = f"size {described(prepared.size)}, case {prepared.case.name}"
+    if (why := prepared.unusable) is not None:
+        judging.unchecked.append(f"{where}: {why}")
+        return None
+    judging.unchecked.extend(f"{where}: {why}" for why in prepared.left_out.values())
+    result = stage.run(prepared.case, placement=placement)
+    if (out_of_bounds := damaged([result])) is not None:
+        return out_of_bounds
     wrong = numerics.wrong_element(stage, prepared, result)
     if wrong is not None:
-        return Finding("fail", f"At {where}: {wrong.sentence()}.", numerics.evidence(prepared, wrong))
-    return None
+        case = f" (case {prepared.case.name})" if prepared.hard else ""
+        return Finding("fail", f"{wrong.sentence()}{case}.", numerics.evidence(prepared, wrong))
+    if prepared.hard and prepared.size not in judging.task.sizes:
+        return None  # the bar is known to suit draws at any size, and hard cases at sizes that a person chose
+    found = numerics.accuracies(judging, stage, prepared, result)
+    measured += found
+    finding = precision.judged(found) if found else None
+    return finding if finding is not None and finding.status == "fail" else None
 
 
 def _softened(judging: Judging, finding: Finding) -> Finding:

@@ -36,6 +36,13 @@ def _offset(tensor: torch.Tensor, structure: Structure, generator: torch.Generat
     return (tensor.double() + _fitting(1000 * _spread(structure), tensor)).to(tensor.dtype)
 
 
+def _offset_negative(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """1,000 standard deviations taken away: a maximum that begins at zero is wrong there."""
+    if not _may_be_negative(structure):
+        return tensor
+    return (tensor.double() - _fitting(1000 * _spread(structure), tensor)).to(tensor.dtype)
+
+
 def _tiny(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
     """2^-20 of its size (2^-8 in half precision, whose normal numbers end at 2^-14)."""
     return tensor * (2.0**-8 if tensor.dtype == torch.float16 else 2.0**-20)
@@ -141,6 +148,7 @@ NON_FINITE = "non_finite"
 TRANSFORMS: dict[str, Transform] = {
     "needle": _needle,
     "offset": _offset,
+    "offset_negative": _offset_negative,
     "tiny": _tiny,
     "small": _small,
     "huge": _huge,

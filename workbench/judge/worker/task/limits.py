@@ -9,6 +9,9 @@ HOST_WORK_LIMIT = 8 * HOST_WORK
 """A declared size above this work is not judged on the host (the one called "small" always is)."""
 WHOLE_WORK = 5 * HOST_WORK
 """The same for a size that has one dimension at its whole declared length."""
+STRETCHED_WORK = 6 * HOST_WORK
+"""The same for the long size of a task that has one free dimension: 130 rows and columns of a matrix product, so that
+tiles of 128 are not all that a kernel ever computes."""
 HOST_THREADS = 1 << 19
 """CUDA threads that a plan may launch at a size the judge chose itself: about half a second on two cores."""
 HOST_ELEMENTS_LIMIT = 1 << 24

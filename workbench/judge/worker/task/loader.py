@@ -24,6 +24,7 @@ from workbench.judge.worker.task.limits import (
     HOST_ELEMENTS_LIMIT,
     HOST_WORK,
     HOST_WORK_LIMIT,
+    STRETCHED_WORK,
     WHOLE_WORK,
     TooLarge,
 )
@@ -48,6 +49,10 @@ _RANDOM_TRIES = 12
 SHORTEST = 7
 """No free dimension is made shorter than this for the sake of another one."""
 _DRAWN_SIZES_KEPT = 8
+_WIDTHS = (4, 16, 32, 64, 128, 256, 512, 1024)
+_TAILS = (1, 2, 3, -1, 4, 12)
+TAIL = 32
+"""What is left over a multiple of this is kept when a drawn size is shortened."""
 
 
 class Case:
@@ -155,6 +160,9 @@ class LoadedTask:
     def random_sizes(self, rng: random.Random, count: int) -> list[SizeSpec]:
         """At most `count` sizes with other values of the free dimensions, small enough for the host.
 
+        The first are as long as can be in one dimension each; most others lie a few elements beside a multiple of a
+        warp or a block, where tails of vectors, warps and blocks begin.
+
         Fewer come back where the reference refuses values (divisibility, say) or nothing small enough is found.
         """
         free: dict[str, tuple[int, int]] = {}
@@ -165,9 +173,15 @@ class LoadedTask:
         for number in range(_RANDOM_TRIES * count if free else 0):
             if len(found) >= count:
                 break
-            values = {n: _log_uniform(rng, low, high) for n, (low, high) in free.items()}
-            stretched = number < len(free) and len(free) > 1
-            if stretched and (whole := self._whole(list(free)[number], free, rng)) is not None:
+            draw = _with_tail if number % 3 < 2 else _log_uniform  # some references refuse odd sizes
+            values = {n: draw(rng, low, high) for n, (low, high) in free.items()}
+            limit = HOST_WORK if len(free) > 1 or number else STRETCHED_WORK
+            stretched = number < len(free)
+            if (
+                stretched
+                and len(free) > 1
+                and (whole := self._whole(list(free)[number], free, rng)) is not None
+            ):
                 found[_key(whole.values)] = whole
                 continue
             if stretched:
@@ -177,11 +191,15 @@ class LoadedTask:
                 values[long] = _log_uniform(rng, max(free[long][1] // 2, free[long][0]), free[long][1])
             for _ in range(24):
                 tried = attempt(self._program, self._judged.spec.values | values, "meta")
-                if tried.why or tried.work <= HOST_WORK:
+                if tried.why or tried.work <= limit:
                     break
                 largest = max(values, key=lambda n: values[n] / free[n][0])
-                scale = HOST_WORK / tried.work * rng.uniform(0.8, 1) if stretched else 0.5
+                # The cube root: right at once where work grows with the cube, and near the limit elsewhere.
+                scale = (limit / tried.work) ** (1 / 3) * rng.uniform(0.97, 1) if stretched else 0.5
+                tail = values[largest] % TAIL
                 values[largest] = max(int(values[largest] * scale), free[largest][0])
+                if not stretched and values[largest] > 2 * TAIL:
+                    values[largest] += tail - values[largest] % TAIL
             spec = self.size_at(values)
             if (
                 spec is not None
@@ -464,6 +482,13 @@ def environment() -> str:
 
 def _words(values: Mapping[str, int]) -> str:
     return ", ".join(f"{k}={v}" for k, v in values.items()) or "as it stands"
+
+
+def _with_tail(rng: random.Random, low: int, high: int) -> int:
+    """A few elements beside a multiple of a power of two between a vector's width and a block's."""
+    value = _log_uniform(rng, low, high)
+    width = rng.choice([w for w in _WIDTHS if w <= max(value, _WIDTHS[0])])
+    return min(max(round(value / width) * width + rng.choice(_TAILS), low), high)
 
 
 def _log_uniform(rng: random.Random, low: int, high: int) -> int:
