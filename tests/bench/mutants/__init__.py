@@ -1,0 +1,1 @@
+"""Classic mistakes, made in honest kernels by script: what `tests/bench/mutation.py` has the judge find."""
