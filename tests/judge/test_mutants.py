@@ -28,7 +28,7 @@ MISTAKES = (
     ("assume_divisible", "rmsnorm/warp_per_row", "vector = true", {"shapes"}),
     ("narrow_reduction", "norm/templated", "offset > 0 + 1", {"numerics"}),
     ("swap_comparison", "norm/three_launches", "i <= n) y[i]", {"shapes"}),
-    ("uninitialised_accumulator", "rmsnorm/warp_per_row", "float squares;", {"numerics"}),
+    ("uninitialised_accumulator", "rmsnorm/warp_per_row", "float squares;", {"numerics", "poison"}),
     ("wrong_identity", "rmsnorm/block_per_row", ": 1.0f", {"numerics"}),
     ("wrong_stride", "rmsnorm/warp_per_row", "2 * (32)", {"numerics", "poison", "shapes"}),
     ("swap_indices", "norm/three_launches", "grid=(rows, parts)", {"bounds", "poison", "numerics"}),
