@@ -91,7 +91,10 @@ def _missing(policy: Policy, version: int, threads: int, every_thread: bool) -> 
 def _limit(policy: Policy) -> None:
     """Soft and hard resource limits, so that none can be raised again."""
     limits = {
-        resource.RLIMIT_AS: policy.memory_bytes,
+        resource.RLIMIT_DATA: policy.memory_bytes,
+        # What was reserved before is no memory: NVRTC brings the GPU's driver up where there is one, which sets 12 GB
+        # of addresses aside.
+        resource.RLIMIT_AS: policy.memory_bytes + _address_space(),
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: policy.file_bytes,
         resource.RLIMIT_NOFILE: policy.open_files,
@@ -106,6 +109,13 @@ def _limit(policy: Policy) -> None:
         if hard != resource.RLIM_INFINITY:
             value = min(value, hard)
         resource.setrlimit(kind, (value, value))
+
+
+def _address_space() -> int:
+    """Addresses that this process has mapped or reserved, bytes; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+    return 0
 
 
 def _drop_user() -> None:

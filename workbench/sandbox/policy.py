@@ -24,7 +24,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     processes: bool = False
     """May fork and exec (the compiler's toolchain)."""
     memory_bytes: int
-    """Address space of the process (and of each of its children), in all, bytes."""
+    """Private memory of the process (and of each of its children), in all, bytes; its address space may grow by as
+    much from what it is when it is confined."""
     cpu_s: int | None = None
     """Processor time, seconds; then SIGKILL."""
     file_bytes: int = 0

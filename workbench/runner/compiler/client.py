@@ -237,6 +237,8 @@ class Compiler:
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         environment[VARIABLE] = self._nvrtc
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        # NVRTC looks for a GPU when it starts; what compiles hostile text has no business with one.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
         self._hello = None
         self._process = guarded_popen(
             command,
