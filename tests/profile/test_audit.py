@@ -193,6 +193,12 @@ def test_whatever_computes_is_seen_to_compute(build: Build, arch: str) -> None:
     assert not any(report.findings for report in reports.values())
 
 
+def test_kernels_that_act_on_what_others_have_left_so_far_are_named(audited: Audit) -> None:
+    assert audited(f"{KERNEL} {{ int t = atomicAdd((int*)y, 2); y[t] = x[0] * 2; }}").arrival == ("k",)
+    assert audited(f"{KERNEL} {{ y[1] = x[0] * *(volatile float*)(y + n); }}").arrival == ("k",)
+    assert not audited(f"{KERNEL} {{ atomicAdd((int*)y, 2); y[1] = x[0] * 2; }}").arrival
+
+
 def test_sums_that_depend_on_the_order_of_threads_are_named(audited: Audit) -> None:
     assert audited(f"{KERNEL} {{ atomicAdd(y, x[n]); }}").float_atomics == ("k",)
     assert not audited(f"{KERNEL} {{ atomicAdd((int*)y, 2); y[1] = x[0] * 2; }}").float_atomics

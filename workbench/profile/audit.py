@@ -68,6 +68,8 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     """Initialised globals that the kernels reach: to be restored before each call and compared after."""
     float_atomics: tuple[str, ...] = ()
     """Kernels whose sums depend on the order of threads."""
+    arrival: tuple[str, ...] = ()
+    """Kernels that act on what other threads have left so far, in the order in which they come (a look-back scan)."""
     computes: Literal["yes", "copies", "fills"] = "yes"
     """What the launched kernels do to the data, all together."""
 
@@ -85,6 +87,7 @@ class _Audit:
     unchecked: dict[str, None] = field(default_factory=dict)
     tables: dict[str, None] = field(default_factory=dict)
     float_atomics: dict[str, None] = field(default_factory=dict)
+    arrival: dict[str, None] = field(default_factory=dict)
     own_assembly: bool = False
     """The candidate has inline assembly, in which a `.loc` could forge where code comes from."""
 
@@ -147,6 +150,8 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
             flows.append(flow)
             if flow.float_atomics:
                 state.float_atomics[name] = None
+            if flow.arrival:
+                state.arrival[name] = None
             for symbol, instruction in flow.written:
                 if symbol not in reached.initialised:
                     continue
@@ -166,6 +171,7 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
         unchecked=tuple(state.unchecked),
         tables=tuple(state.tables),
         float_atomics=tuple(state.float_atomics),
+        arrival=tuple(state.arrival),
         computes=computes,
     )
 

@@ -157,6 +157,8 @@ class Flow:
     reads: bool = False
     """It reads global memory at all."""
     float_atomics: bool = False
+    arrival: bool = False
+    """It acts on what other threads have left so far: an atomic whose result is used, a volatile or acquiring load."""
     written: list[tuple[str, Instruction]] = field(default_factory=list)
     """Globals with an initial value that it writes."""
 
@@ -262,6 +264,10 @@ def _step(instruction: Instruction, registers: _Registers, flow: Flow, addresses
         flow.float_atomics |= (
             any(mark in instruction.opcode for mark in floats) and ".MAX" not in instruction.opcode
         )
+        flow.arrival |= bool(destination(instruction))
+    flow.arrival |= name in ("LDG", "LD") and (
+        ".STRONG.GPU" in instruction.opcode or ".STRONG.SYS" in instruction.opcode
+    )
     if name.startswith(("UTCMMA", "UTC")) or name in _TENSOR:
         # Tensor cores write to places that a pass over registers does not see.
         flow.computes = True

@@ -98,6 +98,9 @@ class Judging:
         self.irreproducible: tuple[str, tuple[int, ...]] | None = None
         """Output and index that differed between two runs on the same poison."""
         self.float_atomics: tuple[str, ...] = ()
+        """Kernels that add floats with atomics."""
+        self.arrival: tuple[str, ...] = ()
+        """Kernels in which threads act on what others have left so far."""
         self.ran: set[tuple[CompileOptions, str]] = set()
         """Options and kernel of each launch that was run at some size."""
         self.seeds: list[int] = []

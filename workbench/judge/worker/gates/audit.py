@@ -35,6 +35,7 @@ def run(judging: Judging) -> Finding:
         judging.unchecked.extend(f"audit: {what}" for what in report.unchecked)
         tables.update(dict.fromkeys(report.tables))
         judging.float_atomics = tuple(dict.fromkeys([*judging.float_atomics, *report.float_atomics]))
+        judging.arrival = tuple(dict.fromkeys([*judging.arrival, *report.arrival]))
     evidence = {
         "findings": [
             {"what": f.what, "kernel": f.kernel, "line": f.line, "why": f.why, "severity": f.severity}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from workbench.judge.worker import watching
-from workbench.judge.worker.gates.numerics import alike, wrong_element
-from workbench.judge.worker.gates.poison import differing, is_wrong
+from workbench.judge.worker.gates.poison import differing, is_wrong, near
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
 
@@ -26,12 +25,18 @@ def run(judging: Judging) -> Finding:
     inactive = watched.of("inactive lane")
     if inactive and (changed is not None or is_wrong(judging)):
         return watching.failed("fail", inactive)
-    right = judging.float_atomics and wrong_element(stage, prepared, again) is None
-    if judging.float_atomics and (right or alike(stage, plain, again)):
+    if judging.float_atomics and near(judging, again):
         return Finding(
             "warn",
             "Atomic additions of floats: the order, and with it the last digits, differ from run to run.",
             {"kernels": list(judging.float_atomics)},
+        )
+    if judging.arrival and changed is not None and near(judging, again):
+        return Finding(
+            "warn",
+            "Threads use what others have left so far: the order of the sums, and with it the last digits, differ from "
+            "run to run.",
+            {"kernels": list(judging.arrival)},
         )
     warned = tuple(dict.fromkeys(w for run in judging.runs for w in run.warnings))
     if changed is None and warned:
