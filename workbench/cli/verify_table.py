@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from workbench.cli.requirements import Answered
+from workbench.core.estimates import estimate_line, worst_lines
 from workbench.core.explain import explain_verdict
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Gate, Verdict
@@ -87,6 +88,8 @@ class Table:
             for gate in verdict.gates:
                 if gate.status == "warn":
                     lines += _wrapped(f"warns {gate.name}: {gate.reason}", _INDENT)
+            for text in (estimate_line(verdict.estimate), *worst_lines(verdict.estimate)[:1]):
+                lines += _wrapped(text, _INDENT, hanging=2)
             return lines
         if verdict.outcome == "error":
             return _wrapped(verdict.reason, _INDENT)

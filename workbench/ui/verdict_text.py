@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from textual.content import Content
 
+from workbench.core.estimates import estimate_line, worst_lines
 from workbench.core.explain import explain
 from workbench.core.verdict import GATES, Gate, KernelResources, Timing, Verdict
 from workbench.ui import words
@@ -142,8 +143,12 @@ def estimate(found: Mapping[str, object] | None) -> list[Part]:
     """What can be said of the cost without a GPU: an estimate, never a speed; what it rests on stands in `basis`."""
     if not found:
         return []
-    shown = {name: value for name, value in found.items() if name != "kind"}  # the heading says that
-    return [*heading("Estimate", "not a speed"), *evidence_lines(shown)]
+    hidden = ("kind", "worst_lines")  # the heading says the one, lines of their own the other
+    shown = {name: value for name, value in found.items() if name not in hidden}
+    parts = [*heading("Estimate", "not a speed")]
+    for text in (estimate_line(found), *worst_lines(found)):
+        parts += [f"  {one_line(text)}\n"] if text else []
+    return [*parts, *evidence_lines(shown)]
 
 
 def unchecked(found: Sequence[str]) -> list[Part]:

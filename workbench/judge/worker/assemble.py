@@ -68,7 +68,7 @@ def assemble(
         gates=gates,
         unchecked=tuple(dict.fromkeys([*judging.unchecked, *missing, *given, *ALWAYS_UNCHECKED])),
         resources=resources,
-        estimate=estimate(plan, judging.size, resources) if plan is not None and resources.kernels else None,
+        estimate=estimate(judging, plan, resources, judging.counted) if plan and resources.kernels else None,
         memory=memory_of(judging),
         gradients=judging.size.gradients if judging.backward else (),
         seeds=tuple(judging.seeds),

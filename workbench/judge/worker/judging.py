@@ -32,6 +32,7 @@ from workbench.judge.worker.watching import Watched
 from workbench.profile.audit import AuditReport
 from workbench.runner.compiler.client import Builds
 from workbench.runner.host.client import HostRunner
+from workbench.runner.host.counts import Counts
 from workbench.runner.host.faults import Fault
 
 Ticker = Callable[[str, Gate | None], None]
@@ -187,6 +188,11 @@ class Judging:
         if self._overflows is None:
             self._overflows = Overflows(self)
         return self._overflows
+
+    @property
+    def counted(self) -> Counts | None:
+        """What the instrumented run counted; None where it was not made, or not to its end."""
+        return self._watched.counts if self._watched is not None else None
 
     def stage(self, size: SizeSpec, plan: Plan | None = None) -> Stage:
         """The plan at `size`, ready to run; the judged size's is kept for all gates.

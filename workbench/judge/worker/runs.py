@@ -70,7 +70,7 @@ class Stage:
     side_effects: frozenset[str] = frozenset()
     """Paths that a candidate may write as the reference does, and that are not compared."""
     _arenas: dict[Placement, Arena] = field(default_factory=dict)
-    _layout: _Layout | None = None
+    _layout: Layout | None = None
     _backward: Stage | None = None
 
     @property
@@ -95,9 +95,9 @@ class Stage:
         return self.layout.specs + (self.backward.layout.specs if self.backward is not None else [])
 
     @property
-    def layout(self) -> _Layout:
+    def layout(self) -> Layout:
         if self._layout is None:
-            self._layout = _layout(self.plan, self.size, self.side_effects)
+            self._layout = layout_of(self.plan, self.size, self.side_effects)
         return self._layout
 
     def run(
@@ -239,7 +239,9 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
+    """The buffers of a call."""
+
     specs: list[BufferSpec]
     paths: list[str | None]
     """By buffer: the signature tensor that fills it."""
@@ -247,7 +249,8 @@ class _Layout:
     """Tensor number in the plan to buffer number."""
 
 
-def _layout(plan: Plan, size: SizeSpec, side_effects: frozenset[str]) -> _Layout:
+def layout_of(plan: Plan, size: SizeSpec, side_effects: frozenset[str]) -> Layout:
+    """The buffers of a plan at one size; `side_effects` as in `Stage`."""
     parameters = size.by_path()
     names = {root(plan, t): size.outputs[i].name for i, t in enumerate(plan.outputs)}
     specs: list[BufferSpec] = []
@@ -271,7 +274,7 @@ def _layout(plan: Plan, size: SizeSpec, side_effects: frozenset[str]) -> _Layout
     for number, tensor in enumerate(plan.tensors):
         if tensor.origin == "view":
             bindings[number] = bindings[root(plan, number)]
-    return _Layout(specs, paths, bindings)
+    return Layout(specs, paths, bindings)
 
 
 def root(plan: Plan, number: int) -> int:

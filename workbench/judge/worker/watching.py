@@ -17,6 +17,7 @@ from workbench.judge.worker.outcome import Finding
 from workbench.judge.worker.runs import Bytes
 from workbench.runner.compiler.client import Builds
 from workbench.runner.host.accesses import AccessFinding, FindingKind
+from workbench.runner.host.counts import Counts
 
 if TYPE_CHECKING:
     from workbench.judge.worker.judging import Judging
@@ -35,6 +36,8 @@ class Watched:
     why: str = ""
     outputs: list[Bytes] | None = None
     """By output; None where it did not come to its end. Other values stood in local memory that nobody wrote."""
+    counts: Counts | None = None
+    """None where it did not run to its end."""
 
     def of(self, *kinds: FindingKind) -> tuple[AccessFinding, ...]:
         """The findings of these kinds, in the order in which they were found."""
@@ -101,7 +104,8 @@ def watch(judging: Judging, building: Future[Builds] | None) -> Watched:
         if report.fault is not None:
             return Watched(findings, f"the instrumented run ended early: {report.fault.message}")
         incomplete |= dict.fromkeys(report.seen.incomplete)
-    return Watched(findings, "; ".join(incomplete), outputs)
+    counts = tuple(report.counts for report in reports if report.counts is not None)
+    return Watched(findings, "; ".join(incomplete), outputs, counts)
 
 
 def failed(status: Any, findings: tuple[AccessFinding, ...]) -> Finding:

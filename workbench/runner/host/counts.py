@@ -58,6 +58,8 @@ class SiteCount(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     write: bool
     atomic: bool
+    dynamic: bool = False
+    """Of shared memory: the plan's, not the kernel's."""
     width: int
     """Bytes a lane asks for at most; of a vector that the host's compiler took apart, all of it."""
     parts: int
@@ -183,6 +185,7 @@ def _site(row: Any, places: Mapping[int, Site]) -> SiteCount:
         kind=_KINDS[int(row["kind"])],
         write=bool(how & 1),
         atomic=bool(how & 2),
+        dynamic=bool(how & 4),
         width=min(int(row["width"]), 16),
         parts=max(1, min(int(row["parts"]), 16)),
         reuse=tuple(float(v) for v in row["reuse"]),

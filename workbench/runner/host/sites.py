@@ -19,8 +19,10 @@ from typing import Any
 from workbench.runner.host.accesses import is_own_file
 
 SECTION = "wb_sites"
-_ENTRY = struct.Struct("<iIHHHH")
-_MAX_SITES = 200_000
+LOOPS = "wb_loops"
+_ENTRY = struct.Struct("<iIHHHHHH")
+_LOOP = struct.Struct("<III")
+_MAX_SITES, _MAX_LOOPS = 20_000, 4_000
 CALLS: dict[str, tuple[int, int, int]] = {
     # fp32, int, special: issue slots of CUDA's own functions without -use_fast_math, as NVRTC 13 compiles them for sm_90a
     # (tests/runner/test_host_sites.py says how they were counted).
@@ -104,6 +106,11 @@ class Site:
     special: int = 0
     """Of the special-function unit."""
     fp64: int = 0
+    exchanges: int = 0
+    """Warp intrinsics."""
+    barriers: int = 0
+    loops: frozenset[int] = frozenset()
+    """That it lies in, inner and outer ones, also by way of a call."""
 
     def add(self, weights: tuple[int, int, int], double: bool = False) -> None:
         """Slots by class; `double`: floating-point ones are double precision."""
@@ -126,6 +133,11 @@ def annotate(assembly: str) -> str:
     pending = Site()
     out: list[str] = []
     sites: list[Site] = []
+    starts: dict[str, int] = {}  # by label and function: sites before it
+    backward: list[tuple[int, int]] = []  # by loop: numbers of the first site and of the last
+    calls: list[tuple[str, int]] = []  # functions called, and the sites before
+    ends: dict[str, int] = {}
+    function = ""
     for row in rows:
         out.append(row)
         if (loc := _LINE.match(row)) is not None:
@@ -134,11 +146,13 @@ def annotate(assembly: str) -> str:
                 own_line = own_line if header else int(loc[2])
         elif (file := _FILE.match(row)) is not None:
             files[int(file[1])] = is_own_file(file[3] or file[2])
-        elif _FUNCTION.match(row) is not None:
-            own_line, current, pending, entering = 0, None, Site(), True
+        elif (begins := _FUNCTION.match(row)) is not None:
+            function, own_line, current, pending, entering = begins[1], 0, None, Site(), True
+            starts[function] = ends[function] = len(sites)
         elif (label := _LABEL.match(row)) is not None:
             if label[1] in targets:
                 current, pending = None, Site()
+                starts[label[1]] = len(sites)
         elif (call := _CALL.match(row)) is not None and not call[1].startswith(".L"):
             name = call[1].partition("@")[0]
             if name == "__sanitizer_cov_trace_pc":
@@ -154,20 +168,49 @@ def annotate(assembly: str) -> str:
                 out.append(f".Lwb_site{len(sites)}:")
             else:
                 _called(current or pending, name)
+                calls.append((name, len(sites)))
+            ends[function] = len(sites)
         elif (instruction := _INSTRUCTION.match(row)) is not None:
             _weigh(current or pending, instruction[1], instruction[2] or "", header)
             if _JUMP.match(instruction[1]):
                 current, pending = None, Site()
+                to = (instruction[2] or "").rpartition(",")[2].strip()
+                if starts.get(to, len(sites)) < len(sites):
+                    backward.append((starts[to] + 1, len(sites)))
     if sites and len(sites) <= _MAX_SITES:
-        out.append(f'\t.section {SECTION},"a"')
-        out.append("\t.balign 4")
-        for number, site in enumerate(sites, 1):
-            weights = ", ".join(
-                str(min(v, 65535)) for v in (site.fp32, site.integer, site.special, site.fp64)
-            )
-            out += [f"\t.long .Lwb_site{number} - ., {site.line}", f"\t.short {weights}"]
-        out.append("\t.text")
+        out += _tables(sites, _loops(backward, calls, starts, ends))
     return "\n".join(out) + "\n"
+
+
+def _loops(
+    backward: list[tuple[int, int]],
+    calls: list[tuple[str, int]],
+    starts: dict[str, int],
+    ends: dict[str, int],
+) -> list[tuple[int, int, int]]:
+    """Loop, first and last site, for each stretch of code that runs in it: its own, and those of functions it calls."""
+    found: list[tuple[int, int, int]] = []
+    for loop, (first, last) in enumerate(backward):
+        stretches, seen = [(first, last)], set[str]()
+        while stretches and len(found) < _MAX_LOOPS:
+            low, high = stretches.pop()
+            found.append((loop, low, high))
+            for name, before in calls:
+                if low <= before <= high and name in ends and name not in seen:
+                    seen.add(name)
+                    stretches.append((starts[name] + 1, ends[name]))
+    return found
+
+
+def _tables(sites: list[Site], loops: list[tuple[int, int, int]]) -> list[str]:
+    rows = [f'\t.section {SECTION},"a"', "\t.balign 4"]
+    for number, s in enumerate(sites, 1):
+        weights = (s.fp32, s.integer, s.special, s.fp64, s.exchanges, s.barriers)
+        rows.append(f"\t.long .Lwb_site{number} - ., {s.line}")
+        rows.append(f"\t.short {', '.join(str(min(v, 65535)) for v in weights)}")
+    rows += [f'\t.section {LOOPS},"a"', "\t.balign 4"]
+    rows += [f"\t.long {loop}, {first}, {last}" for loop, first, last in loops]
+    return [*rows, "\t.text"]
 
 
 def _refers(row: str) -> bool:
@@ -176,6 +219,10 @@ def _refers(row: str) -> bool:
 
 
 def _called(to: Site, name: str) -> None:
+    if name in ("wb_warp", "wb_activemask"):
+        to.exchanges += 1
+    elif name == "wb_barrier":
+        to.barriers += 1
     name = name.removeprefix("__").removesuffix("_finite")
     if name in CALLS:
         to.add(CALLS[name])
@@ -213,14 +260,23 @@ def read_sites(library: bytes) -> dict[int, Site]:
 
     found: dict[int, Site] = {}
     try:
-        section: Any = ELFFile(io.BytesIO(library)).get_section_by_name(SECTION)
+        elf: Any = ELFFile(io.BytesIO(library))
+        section, loops = elf.get_section_by_name(SECTION), elf.get_section_by_name(LOOPS)
         if section is None:
             return found
         data, start = section.data(), int(section["sh_addr"])
-        for number in range(min(len(data) // _ENTRY.size, _MAX_SITES)):
+        count = min(len(data) // _ENTRY.size, _MAX_SITES)
+        inside: list[set[int]] = [set() for _ in range(count)]
+        for loop, first, last in _LOOP.iter_unpack(loops.data()[: _MAX_LOOPS * _LOOP.size]) if loops else ():
+            for number in range(max(first, 1), min(last, count) + 1):
+                inside[number - 1].add(loop)
+        for number in range(count):
             at = number * _ENTRY.size
-            relative, line, fp32, integer, special, fp64 = _ENTRY.unpack_from(data, at)
-            found[start + at + relative] = Site(line, fp32, integer, special, fp64)
+            relative, line, fp32, integer, special, fp64, exchanges, barriers = _ENTRY.unpack_from(data, at)
+            within = frozenset(inside[number])
+            found[start + at + relative] = Site(
+                line, fp32, integer, special, fp64, exchanges, barriers, within
+            )
     except Exception:  # a hostile or odd object file: nothing is known of its places
         return found
     return found

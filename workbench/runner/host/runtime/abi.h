@@ -112,7 +112,7 @@ constexpr uint32_t kBuckets = 16;
 // whole, and in parts (`split_`).
 struct wb_site {
     uint32_t step, place;  // place: return address, relative to the library's load address
-    uint32_t kind, how;    // how: bits: 1 write, 2 atomic
+    uint32_t kind, how;    // how: bits: 1 write, 2 atomic, 4 dynamic shared memory
     uint32_t width, parts; // bytes a lane at most, and in how many pieces
     uint64_t requests;     // of a warp; code: how often a warp ran it
     uint64_t whole_requests, split_requests;

@@ -15,6 +15,7 @@ namespace wb {
 bool counting;
 
 constexpr uint32_t kLineBytes = 128;
+constexpr uint32_t kDynamic = 4;               // in `how` of a site: dynamic shared memory
 constexpr uint32_t kLaneEntries = 1 << 15;    // of one lane between two meetings; what is more is dropped, and scaled
 constexpr uint64_t kLaunchEntries = 3 << 20;  // of one launch
 constexpr uint64_t kCallEntries = 10 << 20;   // of one call
@@ -77,7 +78,7 @@ static wb_site *site_of(uint32_t place, uint32_t kind, uint32_t how) {
     static wb_site nowhere;
     wb_counts *out = c.out;
     const uint32_t mask = 4 * kMaxSites - 1;
-    const uint64_t key = (uint64_t)c.step_number << 32 | (uint64_t)(kind << 2 | how) << 24 | place;
+    const uint64_t key = (uint64_t)c.step_number << 32 | (uint64_t)(kind << 3 | how) << 24 | place;
     for (uint32_t i = mixed(key) & mask;; i = (i + 1) & mask) {
         if (!c.index[i]) {
             const uint32_t count = out->sites < kMaxSites ? out->sites : kMaxSites;
@@ -310,7 +311,7 @@ static void log_access(Worker *w, uint8_t kind, uint64_t at, uint32_t bytes, uin
     uint32_t lane;
     Entry *e = next_entry(w, &lane);
     if (!e) return;
-    if (!(how & (kAtomic | kVolatile)) && bytes <= 8) {
+    if (!(how & kAtomic) && bytes <= 8) {
         // The next part of a vector that the compiler took apart, perhaps: told by its place in memory, within one
         // block of code. Whether the device's code has such a vector there is looked up in the cubin.
         const uint32_t used = c.used[lane];
@@ -369,7 +370,7 @@ void counts_access(Worker *w, uint32_t space, uint32_t buffer, uint64_t offset, 
     // A copy of a large struct: the device moves it in pieces of at most 16 bytes.
     for (uint32_t done = 0, pieces = 0; done < bytes && pieces < 16; ++pieces) {
         const uint32_t piece = bytes - done < 16 ? bytes - done : 16;
-        log_access(w, space == 0 ? kBuffer : kShared, base + offset + done, piece, how & ~kVolatile, place);
+        log_access(w, space == 0 ? kBuffer : kShared, base + offset + done, piece, (how & ~kVolatile) | (space == 1 ? kDynamic : 0), place);
         done += piece;
     }
 }

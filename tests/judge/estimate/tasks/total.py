@@ -1,0 +1,21 @@
+"""The sum of all elements, as one number."""
+
+import torch
+from torch import nn
+
+n = 1 << 24
+
+sizes = {"small": {"n": 1 << 14}, "full": {"n": 1 << 24}}
+
+
+class Model(nn.Module):
+    def forward(self, x):
+        return x.sum()
+
+
+def get_inputs():
+    return [torch.rand(n)]
+
+
+def get_init_inputs():
+    return []

@@ -1,0 +1,17 @@
+// Straight: each store of a warp touches 32 rows of the output.
+// clang-format off
+/*@plan
+def forward(x):
+    rows, cols = x.shape
+    y = empty((cols, rows), float32)
+    launch("transpose", grid=(cdiv(cols, 32), cdiv(rows, 32)), block=(32, 8), args=[x, y, rows, cols])
+    return y
+@*/
+// clang-format on
+
+extern "C" __global__ void transpose(const float* __restrict__ x, float* __restrict__ y, int rows, int cols)
+{
+    const int column = blockIdx.x * 32 + threadIdx.x, row = blockIdx.y * 32 + threadIdx.y;
+    for (int i = 0; i < 32; i += 8)
+        if (row + i < rows && column < cols) y[(size_t)column * rows + row + i] = x[(size_t)(row + i) * cols + column];
+}
