@@ -23,15 +23,18 @@ from workbench.dialect.backward import size_of
 from workbench.judge.worker import roofline
 from workbench.judge.worker.roofline import RESOURCES, StepCost, StepFacts
 from workbench.judge.worker.runs import layout_of, root
+from workbench.profile.loops import integers_per_float
 from workbench.profile.memory import Key, LineAccesses, accesses_by_line
 from workbench.profile.occupancy import occupancy
-from workbench.profile.sass import disassemble
+from workbench.profile.sass import SassFunction, disassemble
 from workbench.runner.host.counts import Counts, SiteCount
 
 if TYPE_CHECKING:
     from workbench.judge.worker.judging import Judging
 
 COUNTED = "accesses, branches and arithmetic counted at the judged size; cubin; plan at {size}"
+UNCOUNTED = 2.0
+"""What was not counted is taken to move its bytes at half the rate, so that it does not rank before what was."""
 PLANNED = "plan and cubin; no memory access was counted"
 
 
@@ -69,10 +72,12 @@ def estimate(judging: Judging, plan: Plan, resources: Resources, counts: Counts 
         "tensor_bytes": sum(_bytes(plan, step) for step in plan.steps),
     }
     if counts is None or counts.incomplete or plan.uses_library or not counts.steps:
-        cycles = sum(_bytes(sizes.full_plan, s) for s in sizes.full_plan.steps) / roofline.DRAM_BYTES
+        cycles = (
+            UNCOUNTED * sum(_bytes(sizes.full_plan, s) for s in sizes.full_plan.steps) / roofline.DRAM_BYTES
+        )
         cycles = cycles * (1 + common["spill_bytes"] / 256) + _launching(sizes.full_plan)
         return {"kind": "estimate", "basis": PLANNED, "relative_cost": _rounded(cycles / least), **common}
-    code = _code(judging, plan)
+    code = accesses_by_line(_sass(judging, plan))
     costs = _costs(judging, sizes, counts, code)
     launching = _launching(sizes.full_plan)
     by_resource = {r: math.fsum(c.by_resource.get(r, 0.0) for c in costs.values()) for r in RESOURCES}
@@ -112,11 +117,11 @@ def _name(step: object) -> str:
     return step.kernel if isinstance(step, Launch) else type(step).__name__
 
 
-def _code(judging: Judging, plan: Plan) -> dict[Key, LineAccesses]:
+def _sass(judging: Judging, plan: Plan) -> tuple[SassFunction, ...]:
     try:
-        return accesses_by_line(disassemble(judging.built_for(plan).cuda.cubin))
+        return disassemble(judging.built_for(plan).cuda.cubin)
     except JudgeError:  # the audit has said so; vectors are then taken to be whole
-        return {}
+        return ()
 
 
 def _costs(
@@ -133,6 +138,7 @@ def _costs(
     arithmetic = {n: sum(s.weights.fp32 * s.requests for s in sites) for n, sites in by_step.items()}
     busiest = max(arithmetic, key=lambda n: arithmetic[n], default=-1)
     tensors = _tensors(sizes)
+    ratios = integers_per_float(_sass(judging, sizes.plan))
     costs: dict[int, StepCost] = {}
     earlier: set[int] = set()
     for step in counts.steps:
@@ -153,12 +159,19 @@ def _costs(
         earlier |= {buffer for of, buffer, *_ in counts.touched if of == step.step}
         work = max(growth, sizes.worked) if step.step == busiest else growth
         costs[number] = roofline.cost_of(
-            step, by_step[step.step], _facts(judging, sizes, number, dram, work), code
+            step, by_step[step.step], _facts(judging, sizes, number, dram, work, ratios), code
         )
     return costs
 
 
-def _facts(judging: Judging, sizes: Sizes, number: int, dram: float, growth: float) -> StepFacts:
+def _facts(
+    judging: Judging,
+    sizes: Sizes,
+    number: int,
+    dram: float,
+    growth: float,
+    ratios: Mapping[str, float],
+) -> StepFacts:
     launch, small = sizes.full_plan.steps[number], sizes.plan.steps[number]
     assert isinstance(launch, Launch) and isinstance(small, Launch)
     built = judging.builds.get(sizes.full_plan.options) or judging.built_for(sizes.plan)
@@ -174,6 +187,7 @@ def _facts(judging: Judging, sizes: Sizes, number: int, dram: float, growth: flo
         spill_bytes=kernel.spill_bytes,
         dram_bytes=dram,
         growth=max(growth, 1e-6),
+        integers=ratios.get(kernel.symbol, math.inf),
         warps_growth=max(_warps(launch) / max(_warps(small), 1), 1e-6),
         shared_grows=launch.shared_bytes > small.shared_bytes,
     )

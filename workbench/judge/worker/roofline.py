@@ -81,6 +81,8 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The plan asks for more dynamic shared memory there than at the size that was counted."""
     growth: float
     """Work at that size over work at the size that was counted."""
+    integers: float = math.inf
+    """Integer instructions for each floating-point one in the cubin's main loop, at most as many as the host ran."""
     warps_growth: float
     """Warps likewise. What lies in no loop that goes over data grows with these alone."""
 
@@ -153,6 +155,9 @@ def cost_of(
             far = LATENCY["dram"] if facts.dram_bytes > 0 else LATENCY["l2"]
             latency = LATENCY["l1"] + cold * far + max(share - cold, 0.0) * LATENCY["l2"]
             waits += requests / (line.in_flight if line else 2) * latency
+    if fp + fp64:
+        # Where NVRTC unrolls a loop of known length, the host's -O1 still counts: the cubin knows better.
+        integer = min(integer, (fp + fp64) * facts.integers)
     arithmetic = fp + integer + special + fp64
     waits += arithmetic * LATENCY["arithmetic"]
     issue += arithmetic

@@ -3,7 +3,7 @@
 /*@plan
 def forward(x):
     y = empty_like(x)
-    launch("affine", grid=1056, block=64, args=[x, y, x.numel], shared=200 * 1024)
+    launch("affine", grid=min(1056, cdiv(x.numel, 64)), block=64, args=[x, y, x.numel], shared=200 * 1024)
     return y
 @*/
 // clang-format on

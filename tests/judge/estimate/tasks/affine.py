@@ -5,7 +5,7 @@ from torch import nn
 
 n = 1 << 26
 
-sizes = {"small": {"n": 1 << 15}, "full": {"n": 1 << 26}}
+sizes = {"small": {"n": 1 << 13}, "full": {"n": 1 << 26}}
 
 
 class Model(nn.Module):
