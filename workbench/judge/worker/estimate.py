@@ -30,7 +30,7 @@ from workbench.profile.sass import SassFunction, disassemble
 from workbench.runner.host.counts import Counts, SiteCount
 
 if TYPE_CHECKING:
-    from workbench.judge.worker.judging import Judging
+    from workbench.judge.worker.judging import Built, Judging
 
 COUNTED = "accesses, branches and arithmetic counted at the judged size; cubin; plan at {size}"
 UNCOUNTED = 2.0
@@ -59,58 +59,105 @@ class Sizes(msgspec.Struct, frozen=True):
         return self.moved
 
 
-def estimate(judging: Judging, plan: Plan, resources: Resources, counts: Counts | None) -> dict[str, Any]:
-    """Figures, and `relative_cost` (no unit, smaller is better, 1 is moving the task's bytes once)."""
-    sizes = _sizes(judging, plan)
-    least = max(sizes.full.bytes_moved, 1) / roofline.DRAM_BYTES
-    launches = sum(isinstance(s, Launch) for s in plan.steps)
+def estimate(
+    judging: Judging, plan: Plan, resources: Resources, counted: tuple[Counts, ...]
+) -> dict[str, Any]:
+    """Figures, and `relative_cost` (no unit, smaller is better, 1 is moving the task's bytes once).
+
+    Args:
+        counted: of each half of the plan, forward first; () where nothing was counted.
+    """
+    halves = _sizes(judging, plan)
+    least = sum(_least(half.full_plan, half.full) for half in halves[:1]) / roofline.DRAM_BYTES
+    steps = [step for half in plan.halves for step in half.steps]
+    full_steps = [step for half in halves for step in half.full_plan.steps]
+    launching = max(len(full_steps) - 1, 0) * roofline.LAUNCH_CYCLES
     common: dict[str, Any] = {
-        "launches": launches,
+        "launches": sum(isinstance(s, Launch) for s in steps),
         "lowest_occupancy": min((k.occupancy for k in resources.kernels), default=1.0),
         "spill_bytes": sum(k.spill_bytes for k in resources.kernels),
-        "least_bytes": sizes.judged.bytes_moved,
-        "tensor_bytes": sum(_bytes(plan, step) for step in plan.steps),
+        "least_bytes": _least(plan, judging.size),
+        "tensor_bytes": sum(_bytes(half, step) for half in plan.halves for step in half.steps),
     }
-    if counts is None or counts.incomplete or plan.uses_library or not counts.steps:
-        cycles = (
-            UNCOUNTED * sum(_bytes(sizes.full_plan, s) for s in sizes.full_plan.steps) / roofline.DRAM_BYTES
-        )
-        cycles = cycles * (1 + common["spill_bytes"] / 256) + _launching(sizes.full_plan)
+    useless = any(c.incomplete for c in counted) or not any(c.steps for c in counted)
+    if useless or len(counted) != len(halves) or plan.uses_library:
+        handed = sum(_bytes(h.full_plan, s) for h in halves for s in h.full_plan.steps)
+        cycles = UNCOUNTED * handed / roofline.DRAM_BYTES * (1 + common["spill_bytes"] / 256) + launching
         return {"kind": "estimate", "basis": PLANNED, "relative_cost": _rounded(cycles / least), **common}
-    code = accesses_by_line(_sass(judging, plan))
-    costs = _costs(judging, sizes, counts, code)
-    launching = _launching(sizes.full_plan)
-    by_resource = {r: math.fsum(c.by_resource.get(r, 0.0) for c in costs.values()) for r in RESOURCES}
-    total = math.fsum(c.cycles for c in costs.values()) + launching + _fills(sizes.full_plan)
+    sass = _sass(judging, plan)
+    code, ratios = accesses_by_line(sass), integers_per_float(sass)
+    built = judging.builds.get(halves[0].full_plan.options) or judging.built_for(plan)
+    costs = [
+        cost
+        for half, counts in zip(halves, counted, strict=True)
+        for cost in _costs(built, half, counts, code, ratios).values()
+    ]
+    together = _joined(counted)
+    by_resource = {r: math.fsum(c.by_resource.get(r, 0.0) for c in costs) for r in RESOURCES}
+    fills = sum(_bytes(h.full_plan, s) for h in halves for s in h.full_plan.steps if isinstance(s, Fill))
+    total = math.fsum(c.cycles for c in costs) + launching + fills / roofline.DRAM_BYTES
     shares = {r: _rounded(v / least) for r, v in [*by_resource.items(), ("launches", launching)]}
     return {
         "kind": "estimate",
-        "basis": COUNTED.format(size=sizes.full.name),
+        "basis": COUNTED.format(size=halves[0].full.name),
         "relative_cost": _rounded(total / least),
         "limit": max(shares, key=lambda r: shares[r]),
         "relative_cost_of": shares,
-        **_figures(counts, code),
-        "l2_bytes": round(sum(c.l2_bytes for c in costs.values())),
-        "dram_bytes": 32 * sum(read + written for _, _, read, written in counts.touched),
+        **_figures(together, code),
+        "l2_bytes": round(sum(c.l2_bytes for c in costs)),
+        "dram_bytes": 32 * sum(read + written for _, _, read, written in together.touched),
         **common,
-        "worst_lines": worst_lines(counts, code),
+        "worst_lines": worst_lines(together, code),
     }
+
+
+def _least(plan: Plan, size: SizeSpec) -> int:
+    """Bytes that must move: the task's own and, with backward, the incoming gradients and those that are wanted."""
+    least = size.bytes_moved
+    if plan.backward is not None:
+        back = size_of(plan, size)
+        ends = [p.tensor for p in back.parameters if p.role == "gradient"]
+        least += sum(t.nbytes for t in [*ends, *(o.tensor for o in back.outputs)] if t is not None)
+    return max(least, 1)
+
+
+def _joined(counted: tuple[Counts, ...]) -> Counts:
+    """All halves as one; backward's steps are numbered after all of forward's."""
+
+    def moved(items: Any, by: int) -> list[Any]:
+        return [msgspec.structs.replace(i, step=i.step + by) for i in items]
+
+    return Counts(
+        steps=tuple(s for n, c in enumerate(counted) for s in moved(c.steps, n << 32)),
+        sites=tuple(s for n, c in enumerate(counted) for s in moved(c.sites, n << 32)),
+        touched=tuple((t[0] + (n << 32), *t[1:]) for n, c in enumerate(counted) for t in c.touched),
+    )
 
 
 def _rounded(value: float) -> float:
     return float(f"{min(value, 1e12):.4g}")
 
 
-def _sizes(judging: Judging, plan: Plan) -> Sizes:
-    """The largest declared size at which the same steps are launched; the judged one where there is none."""
-    largest = sorted(judging.task.sizes, key=lambda s: -s.bytes_moved)
-    for size in largest:
-        full = judging.plans.get(size.name)
-        if full is None or size.bytes_moved < judging.size.bytes_moved:
+def _sizes(judging: Judging, plan: Plan) -> list[Sizes]:
+    """For each half: the largest declared size with the same steps; the judged one where there is none."""
+    full_size, full_plan = judging.size, plan
+    for size in sorted(judging.task.sizes, key=lambda s: -s.bytes_moved):
+        found = judging.plans.get(size.name)
+        if found is None or size.bytes_moved < judging.size.bytes_moved:
             continue
-        if [_name(s) for s in full.steps] == [_name(s) for s in plan.steps]:
-            return Sizes(judging.size, plan, size, full)
-    return Sizes(judging.size, plan, judging.size, plan)
+        if [[_name(s) for s in h.steps] for h in found.halves] == [
+            [_name(s) for s in h.steps] for h in plan.halves
+        ]:
+            full_size, full_plan = size, found
+            break
+    halves = [Sizes(judging.size, plan, full_size, full_plan)]
+    if plan.backward is not None and full_plan.backward is not None:
+        small, large = (
+            msgspec.structs.replace(size_of(p, s), bytes_moved=s.bytes_moved, flops=s.flops)
+            for p, s in ((plan, judging.size), (full_plan, full_size))
+        )
+        halves.append(Sizes(small, plan.backward, large, full_plan.backward))
+    return halves
 
 
 def _name(step: object) -> str:
@@ -125,7 +172,11 @@ def _sass(judging: Judging, plan: Plan) -> tuple[SassFunction, ...]:
 
 
 def _costs(
-    judging: Judging, sizes: Sizes, counts: Counts, code: Mapping[Key, LineAccesses]
+    built: Built,
+    sizes: Sizes,
+    counts: Counts,
+    code: Mapping[Key, LineAccesses],
+    ratios: Mapping[str, float],
 ) -> dict[int, StepCost]:
     """By step of the plan."""
     # The runner is given no launches of nothing.
@@ -138,7 +189,6 @@ def _costs(
     arithmetic = {n: sum(s.weights.fp32 * s.requests for s in sites) for n, sites in by_step.items()}
     busiest = max(arithmetic, key=lambda n: arithmetic[n], default=-1)
     tensors = _tensors(sizes)
-    ratios = integers_per_float(_sass(judging, sizes.plan))
     costs: dict[int, StepCost] = {}
     earlier: set[int] = set()
     for step in counts.steps:
@@ -159,13 +209,13 @@ def _costs(
         earlier |= {buffer for of, buffer, *_ in counts.touched if of == step.step}
         work = max(growth, sizes.worked) if step.step == busiest else growth
         costs[number] = roofline.cost_of(
-            step, by_step[step.step], _facts(judging, sizes, number, dram, work, ratios), code
+            step, by_step[step.step], _facts(built, sizes, number, dram, work, ratios), code
         )
     return costs
 
 
 def _facts(
-    judging: Judging,
+    built: Built,
     sizes: Sizes,
     number: int,
     dram: float,
@@ -174,7 +224,6 @@ def _facts(
 ) -> StepFacts:
     launch, small = sizes.full_plan.steps[number], sizes.plan.steps[number]
     assert isinstance(launch, Launch) and isinstance(small, Launch)
-    built = judging.builds.get(sizes.full_plan.options) or judging.built_for(sizes.plan)
     kernel = built.kernels[launch.kernel]
     threads = launch.block[0] * launch.block[1] * launch.block[2]
     shared = kernel.shared_bytes + launch.shared_bytes
@@ -208,15 +257,6 @@ def _tensors(sizes: Sizes) -> dict[int, tuple[int, int]]:
         after = sizes.full_plan.tensors[tensor].spec.nbytes if same else round(before * sizes.moved)
         found[buffer] = (before, after)
     return found
-
-
-def _launching(plan: Plan) -> float:
-    """Cycles that the launches themselves take; the first one's is in any time that one would measure."""
-    return max(len(plan.steps) - 1, 0) * roofline.LAUNCH_CYCLES
-
-
-def _fills(plan: Plan) -> float:
-    return sum(_bytes(plan, s) for s in plan.steps if isinstance(s, Fill)) / roofline.DRAM_BYTES
 
 
 def _figures(counts: Counts, code: Mapping[Key, LineAccesses]) -> dict[str, Any]:

@@ -190,9 +190,9 @@ class Judging:
         return self._overflows
 
     @property
-    def counted(self) -> Counts | None:
-        """What the instrumented run counted; None where it was not made, or not to its end."""
-        return self._watched.counts if self._watched is not None else None
+    def counted(self) -> tuple[Counts, ...]:
+        """What the instrumented run counted of forward and backward; () where it was not made, or not to its end."""
+        return self._watched.counts if self._watched is not None else ()
 
     def stage(self, size: SizeSpec, plan: Plan | None = None) -> Stage:
         """The plan at `size`, ready to run; the judged size's is kept for all gates.

@@ -36,8 +36,8 @@ class Watched:
     why: str = ""
     outputs: list[Bytes] | None = None
     """By output; None where it did not come to its end. Other values stood in local memory that nobody wrote."""
-    counts: Counts | None = None
-    """None where it did not run to its end."""
+    counts: tuple[Counts, ...] = ()
+    """Of forward and, where there is one, of backward; () where it did not run to its end."""
 
     def of(self, *kinds: FindingKind) -> tuple[AccessFinding, ...]:
         """The findings of these kinds, in the order in which they were found."""

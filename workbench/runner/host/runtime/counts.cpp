@@ -174,16 +174,18 @@ static void request(const Entry &e, const Request &r) {
 
 static uint32_t position[32];
 
-// After how many blocks of code the lane comes to the place; kAhead if not soon.
+// How far it is for the lane to the place: first, how often it goes back in the code on its way (into another round of a
+// loop, that is), then through how many blocks of code. ~0 if it does not come there soon.
 static uint32_t way_to(uint32_t lane, uint32_t place) {
     const Entry *e = c.lane[lane] + position[lane];
     const uint32_t left = c.used[lane] - position[lane], most = left < kAhead ? left : kAhead;
-    uint32_t blocks = 0;
+    uint32_t blocks = 0, back = 0;
     for (uint32_t i = 1; i < most; ++i) {
         blocks += e[i].kind == kCode;
-        if (e[i].place == place) return blocks;
+        back += e[i].place <= e[i - 1].place;
+        if (e[i].place == place) return back * kAhead + blocks;
     }
-    return kAhead;
+    return ~0u;
 }
 
 static uint32_t at_place(uint32_t live, uint32_t place) {
