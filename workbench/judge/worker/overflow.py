@@ -19,7 +19,7 @@ from workbench.core.plan import CompileOptions, Launch, Plan
 from workbench.core.tensors import ITEMSIZE
 from workbench.judge.worker import watching
 from workbench.judge.worker.outcome import Finding
-from workbench.judge.worker.runs import _layout, tensor_bytes
+from workbench.judge.worker.runs import layout_of, tensor_bytes
 from workbench.judge.worker.task.loader import Case
 from workbench.runner.compiler.client import Builds
 from workbench.runner.host.accesses import AccessFinding
@@ -106,7 +106,7 @@ class Overflows:
     ) -> tuple[AccessFinding, ...]:
         judging = self._judging
         size = next(s for s in judging.task.sizes if s.name == name)
-        layout = _layout(plan, size, frozenset())
+        layout = layout_of(plan, size, frozenset())
         itemsize = {
             layout.bindings[n]: ITEMSIZE[t.spec.dtype] for n, t in enumerate(plan.tensors) if t.base is None
         }

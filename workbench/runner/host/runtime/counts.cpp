@@ -173,17 +173,20 @@ static void request(const Entry &e, const Request &r) {
 // --- the replay --------------------------------------------------------------------------------------------------------
 
 static uint32_t position[32];
+static uint32_t together[32];  // by lane: those with which it ran the last block of code
+static wb_site *before[32];    // by lane: that block
+static uint32_t parted[32];  // by lane: the block of code after which it went another way than others, last
 
-// How far it is for the lane to the place: first, how often it goes back in the code on its way (into another round of a
-// loop, that is), then through how many blocks of code. ~0 if it does not come there soon.
-static uint32_t way_to(uint32_t lane, uint32_t place) {
+// How far it is for the lane to the place: first, how often it comes by where it parted from others on its way (which is
+// another round of a loop), then through how many blocks of code. ~0 if it does not come there soon.
+static uint32_t way_to(uint32_t lane, uint32_t place, uint32_t parting) {
     const Entry *e = c.lane[lane] + position[lane];
     const uint32_t left = c.used[lane] - position[lane], most = left < kAhead ? left : kAhead;
-    uint32_t blocks = 0, back = 0;
+    uint32_t blocks = 0, rounds = 0;
     for (uint32_t i = 1; i < most; ++i) {
         blocks += e[i].kind == kCode;
-        back += e[i].place <= e[i - 1].place;
-        if (e[i].place == place) return back * kAhead + blocks;
+        if (e[i].place == place) return rounds * kAhead + blocks;
+        rounds += e[i].place == parting;
     }
     return ~0u;
 }
@@ -210,18 +213,20 @@ static uint32_t choose(uint32_t live) {
         const uint32_t l = (uint32_t)__builtin_ctz(rest), first = (uint32_t)__builtin_ctz(chosen);
         const uint32_t place = c.lane[l][position[l]].place, group = at_place(live, place);
         rest &= ~group;
-        if (way_to(l, c.lane[first][position[first]].place) < way_to(first, place)) chosen = group;
+        const bool now = before[l] && together[l] >> first & 1;  // they come from the same block
+        const uint32_t mine = now ? before[l]->place : parted[l], theirs = now ? mine : parted[first];
+        if (way_to(l, c.lane[first][position[first]].place, mine) < way_to(first, place, theirs)) chosen = group;
     }
     return chosen;
 }
 
 static void replay() {
-    uint32_t from[32];
     memset(position, 0, sizeof position);
-    wb_site *before[32] = {};
+    memset(parted, 0, sizeof parted);
+    memset(before, 0, sizeof before);
     uint32_t live = 0;
     for (uint32_t l = 0; l < 32; ++l) live |= (uint32_t)(c.used[l] != 0) << l;
-    for (uint32_t l = 0; l < 32; ++l) from[l] = live;
+    for (uint32_t l = 0; l < 32; ++l) together[l] = live;
     while (live) {
         uint32_t lanes = choose(live);
         const uint32_t first = (uint32_t)__builtin_ctz(lanes);
@@ -230,13 +235,14 @@ static void replay() {
             wb_site *site = site_of(e.place, kCode, 0);
             site->requests++;
             site->lanes += (uint32_t)__builtin_popcount(lanes);
-            const uint32_t left = from[first] & live & ~lanes;
+            const uint32_t left = together[first] & live & ~lanes;
             if (left && before[first]) {
                 before[first]->divergent++;
-                for (uint32_t rest = left; rest; rest &= rest - 1) from[__builtin_ctz(rest)] = left;
+                for (uint32_t rest = left; rest; rest &= rest - 1) together[__builtin_ctz(rest)] = left;
+                for (uint32_t rest = left | lanes; rest; rest &= rest - 1) parted[__builtin_ctz(rest)] = before[first]->place;
             }
             for (uint32_t rest = lanes; rest; rest &= rest - 1) {
-                from[__builtin_ctz(rest)] = lanes;
+                together[__builtin_ctz(rest)] = lanes;
                 before[__builtin_ctz(rest)] = site;
             }
         } else {
