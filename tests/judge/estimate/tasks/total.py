@@ -5,7 +5,7 @@ from torch import nn
 
 n = 1 << 24
 
-sizes = {"small": {"n": 1 << 14}, "full": {"n": 1 << 24}}
+sizes = {"small": {"n": 1 << 12}, "full": {"n": 1 << 24}}
 
 
 class Model(nn.Module):
