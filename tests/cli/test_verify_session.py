@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -72,3 +73,24 @@ def test_a_session_in_which_nothing_is_accepted_is_one_sentence(session: Path, t
     done = verify(session.name, folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "Nothing is accepted" in done.stderr
+
+
+def test_an_accepted_kernel_whose_file_was_edited_is_refused_before_anything_is_judged(
+    session: Path, tmp_path: Path
+) -> None:
+    good = (CANDIDATES / "two_pass.cu").read_bytes()
+    store, _ = Store.open(session)
+    store.write_candidate("c0004", good)
+    store.append(
+        [
+            CandidateAdded(
+                candidate="c0004", name="x", sha256=hashlib.sha256(good).hexdigest(), provenance="human"
+            ),
+            CandidateMarked(candidate="c0004", mark="accepted"),
+        ]
+    )
+    store.close()
+    (session / "candidates" / "c0004.cu").write_bytes(good + b"// edited\n")
+    done = verify(session.name, folder=tmp_path)
+    assert done.returncode == 2
+    assert "c0004.cu was changed after it was added" in done.stderr and not done.stdout

@@ -17,11 +17,13 @@ from workbench.core.candidate import VerdictSummary
 from workbench.core.errors import SessionError
 from workbench.core.events import (
     CandidateAdded,
+    CandidateMarked,
     CandidateQueued,
     Event,
     Noticed,
     SessionStarted,
     VerdictReached,
+    encode_event,
 )
 from workbench.engine.sessions import create_folder
 from workbench.engine.store import Store, StoreError, read_log
@@ -289,3 +291,32 @@ def test_appending_and_writing_leave_no_file_open(folder: Path) -> None:
         store.append([Noticed(text=str(i))])
         store.write_candidate("c0001", b"x")
     assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("change", ["copied", "moved", "forged"])
+def test_a_log_whose_lines_do_not_follow_one_another_opens_with_a_warning(folder: Path, change: str) -> None:
+    written(folder)
+    log = folder / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    if change == "copied":
+        lines.insert(3, lines[1])
+    elif change == "moved":
+        lines[1], lines[2] = lines[2], lines[1]
+    else:
+        lines.append(b'{"type":"noticed","text":"all is well"}\n')
+    log.write_bytes(b"".join(lines))
+    store, state = Store.open(folder)
+    store.close()
+    assert "changed by another hand" in state.notices[-1].text
+    assert state.seq == store.seq == 6
+
+
+@pytest.mark.parametrize("name", ["../../etc/x", "/etc/x", "..", "", "c1\x1b[31m", "c1\u202e", "c" * 101])
+def test_an_id_that_names_no_file_of_the_session_is_damage(folder: Path, name: str) -> None:
+    written(folder)
+    log = folder / "events.jsonl"
+    forged = encode_event(CandidateMarked(candidate=name, mark="accepted", seq=3)) + b"\n"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:2], forged, *lines[2:]]))
+    with pytest.raises(SessionError, match=r"events.jsonl:3 is damaged \(a candidate's id"):
+        read_log(log)

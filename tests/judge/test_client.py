@@ -206,8 +206,22 @@ async def test_a_task_that_kills_its_process_is_reported(judge: JudgeClient, tmp
     task.write_text(
         "import os, sys\nsys.stderr.write('goodbye from the task\\n')\nsys.stderr.flush()\nos.abort()\n"
     )
-    with pytest.raises(JudgeError, match=r"SIGABRT.*goodbye from the task"):
+    with pytest.raises(JudgeError, match=r"SIGABRT while it loaded the task.*goodbye from the task"):
         await judge.load_task(str(task), target="host")
+
+
+async def test_a_task_that_closes_the_standard_streams_prints_into_nothing_that_is_opened_later(
+    judge: JudgeClient, tmp_path: Path
+) -> None:
+    task = tmp_path / "closes.py"
+    closing = "import contextlib, os\nfor n in range(3):\n    with contextlib.suppress(OSError):\n        os.close(n)\n"
+    task.write_text(Path(NORM).read_text().replace("import torch", closing + "import torch", 1))
+    await judge.load_task(str(task), target="host")
+    for number in range(3):
+        where = os.readlink(f"/proc/{judge.pid}/fd/{number}")
+        assert where == "/dev/null" or where.startswith("pipe:"), (number, where)
+    judged = await judge.judge("c1", GOOD)
+    assert judged.verdict is not None and judged.verdict.outcome == "pass", judged.verdict.reason
 
 
 async def test_a_command_that_is_not_there_is_a_judge_error() -> None:

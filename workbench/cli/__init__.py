@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from workbench import __version__
+from workbench.cli.plain import plain
 from workbench.core.errors import WorkbenchError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -76,5 +77,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except WorkbenchError as error:
-        click.echo(f"workbench: {error}", err=True)
+        # It may quote a task's, a candidate's or a file's words, which must not drive the terminal.
+        click.echo(f"workbench: {plain(str(error))}", err=True)
         sys.exit(error.exit_code)

@@ -26,9 +26,10 @@ def accepted_in(session: str) -> tuple[LocatedTask, list[CandidateFile]]:
 
     Raises:
         UsageError: `session` names none, or nothing in it was accepted.
-        SessionError: its log cannot be read.
+        SessionError: its log cannot be read, or a kernel is not the text that was accepted.
     """
     from workbench.core.session import fold
+    from workbench.engine.integrity import unchanged
     from workbench.engine.store import read_log
 
     try:
@@ -41,6 +42,8 @@ def accepted_in(session: str) -> tuple[LocatedTask, list[CandidateFile]]:
     if state.started is None or not accepted:
         raise UsageError(f"Nothing is accepted in {session}.", do="Accept a candidate on the screen first.")
     files = [read_candidate(folder / "candidates" / f"{view.id}.cu") for view in accepted]
+    for view, file in zip(accepted, files, strict=True):
+        unchanged(view, file.source)
     return locate_task(state.started.task_path), files
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from workbench.cli.verify_table import plain
+from workbench.cli.plain import json_line, plain
 from workbench.core.candidate import CandidateView
 from workbench.core.lineage import ranked
 from workbench.core.locate import locate_session, sessions_folder
@@ -67,7 +67,7 @@ def _line(view: CandidateView, width: int) -> str:
 
 def _lines(things: list[SessionSummary] | list[CandidateView]) -> None:
     for thing in things:
-        click.echo(msgspec.json.encode(thing).decode())
+        click.echo(json_line(msgspec.json.encode(thing).decode()))
 
 
 def _when(at: float) -> str:

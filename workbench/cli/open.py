@@ -113,6 +113,10 @@ def _no_command(task: str) -> None:
 
 def _candidate(name: str) -> str:
     path = Path(name).expanduser()
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"The path of {name} has bytes that are not UTF-8.", do="Rename the file.") from None
     if not path.exists():
         raise UsageError(f"There is no candidate {name}.", do="Give a .cu file.")
     if path.is_dir():

@@ -20,6 +20,8 @@ from workbench.core.task import TaskInfo
 from workbench.core.verdict import Gate, Verdict, decode_verdict
 
 MAX_BYTES = 64 << 20
+LONGEST_S = 3600.0
+"""A recorded launch limit above this is not taken over."""
 _INCIDENTAL = ("cached",)
 """Evidence that tells of the machine's state, not of the candidate."""
 _LISTED = 12
@@ -47,7 +49,8 @@ class Recorded(msgspec.Struct, frozen=True):
     def launch_limit_s(self) -> float | None:
         """Seconds a launch was allowed; None: the target's default."""
         limit = self.verdict.device.get("launch_limit_s")
-        return float(limit) if isinstance(limit, int | float) and limit > 0 else None
+        # A file from elsewhere: no limit that would let a candidate run on for days.
+        return float(limit) if isinstance(limit, int | float) and 0 < limit <= LONGEST_S else None
 
     def same_task(self, info: TaskInfo) -> None:
         """Raises JudgeError where the task as loaded is not the one that was judged against."""

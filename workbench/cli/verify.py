@@ -17,9 +17,10 @@ from workbench import __version__
 from workbench.cli.candidates import CandidateFile, accepted_in, read_candidate
 from workbench.cli.debug import debug
 from workbench.cli.junit import JUnitFile
+from workbench.cli.plain import json_line, plain
 from workbench.cli.reproduce import compare, recorded
 from workbench.cli.requirements import MISSED, Answered, Requirement, answer, missed, understand
-from workbench.cli.verify_table import Table, plain, width
+from workbench.cli.verify_table import Table, width
 from workbench.core.errors import JudgeError, UsageError, WorkbenchError
 from workbench.core.locate import LocatedTask, locate_task
 from workbench.core.messages import GateTicked
@@ -50,9 +51,10 @@ class Show:
             self._print(self._table.row(verdict, missed(answers)))
         elif answers:
             asked = {"requirements": msgspec.to_builtins(answers)}
-            self._print(json.dumps({**json.loads(encode_verdict(verdict)), **asked}, ensure_ascii=False))
+            whole = {**json.loads(encode_verdict(verdict)), **asked}
+            self._print(json_line(json.dumps(whole, ensure_ascii=False)))
         else:
-            self._print(encode_verdict(verdict).decode())
+            self._print(json_line(encode_verdict(verdict).decode()))
 
     def end(self, verdicts: Sequence[Verdict], missing: int = 0) -> None:
         if not self._json:
@@ -305,7 +307,8 @@ async def _verify(
                     on_tick=_ticker(show, f"{number} of {len(files)}: {Path(file.path).name}"),
                 )
             except JudgeError as error:
-                verdict = _no_verdict(info, f"c{number}", file.path, target, str(error))
+                path = file.path.encode(errors="backslashreplace").decode()
+                verdict = _no_verdict(info, f"c{number}", path, target, str(error))
             else:
                 assert judged.verdict is not None  # nobody cancels here
                 verdict = judged.verdict

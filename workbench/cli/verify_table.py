@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from workbench.cli.plain import plain
 from workbench.cli.requirements import Answered
 from workbench.core.estimates import estimate_line, worst_lines
 from workbench.core.explain import explain_verdict
@@ -25,11 +26,6 @@ _DIAGNOSTICS = 5
 def width() -> int:
     """Columns to write in: the terminal's, but no line longer than a person reads with ease."""
     return min(max(shutil.get_terminal_size((80, 24)).columns, 40), 100)
-
-
-def plain(text: str) -> str:
-    """`text` without control characters: a candidate's message must not drive the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 class Table:

@@ -68,6 +68,8 @@ def locate_task(text: str, *, folder: Path | None = None) -> LocatedTask:
         raise UsageError(
             "No task is named.", do="Give a path such as tasks/rmsnorm.py, or a shipped task's name."
         )
+    if not _is_utf8(f"{where}{text}"):
+        raise UsageError("The task's path has bytes that are not UTF-8.", do="Rename the file or its folder.")
     path = where / Path(text).expanduser()
     bare = os.sep not in text and not text.endswith(".py")
     if bare and not path.is_dir():
@@ -138,12 +140,21 @@ def locate_session(text: str, *, folder: Path | None = None) -> Path:
     )
 
 
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _tasks_in(folder: Path, *, shipped: bool) -> tuple[LocatedTask, ...]:
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix == ".py" and not p.name.startswith((".", "_")))
     except OSError:
         return ()
-    return tuple(LocatedTask(str(p.resolve()), p.stem, shipped) for p in files if p.is_file())
+    found = [p for p in files if p.is_file() and _is_utf8(str(p.resolve()))]
+    return tuple(LocatedTask(str(p.resolve()), p.stem, shipped) for p in found)
 
 
 def _class_in_module(text: str) -> LocatedTask:

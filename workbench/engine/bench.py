@@ -25,6 +25,7 @@ from workbench.core.messages import GateTicked, Judged
 from workbench.core.plan import Knob
 from workbench.core.task import FunctionalForm
 from workbench.core.verdict import Verdict, encode_verdict
+from workbench.engine.integrity import unchanged
 from workbench.engine.journal import Journal
 from workbench.engine.population import Population
 from workbench.engine.store import StoreError
@@ -235,6 +236,7 @@ class Bench:
         assert task is not None
         try:
             source = self._journal.store.read_candidate(candidate)
+            unchanged(view, source)
         except SessionError as error:
             reason = str(error)
             self._journal.record(CandidateCancelled(candidate=candidate, reason=reason))

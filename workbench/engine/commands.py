@@ -25,6 +25,7 @@ from workbench.core.messages import (
 )
 from workbench.core.plan import limits_for
 from workbench.engine.bench import Bench
+from workbench.engine.integrity import told_of, unchanged
 from workbench.engine.journal import Journal
 from workbench.engine.population import Added, NewCandidate, Population
 from workbench.evolve.proposer import Proposer, Round
@@ -49,12 +50,12 @@ class Commands:
             case MarkCandidate():
                 return self._mark(message, author)
             case ReadSource():
-                self._known(message.candidate)
-                data = self._journal.store.read_candidate(message.candidate)
+                data = self._source(self._known(message.candidate))
                 return Answer(request=message.request, ok=True, candidate=message.candidate, data=data)
             case ReadVerdict():
-                self._known(message.candidate)
-                data = self._journal.store.read_verdict(message.candidate)
+                view = self._known(message.candidate)
+                data = self._journal.store.read_verdict(view.id)
+                told_of(view, data)
                 return Answer(request=message.request, ok=True, candidate=message.candidate, data=data)
             case SubmitCandidate():
                 return await self._submit(message, author)
@@ -178,7 +179,7 @@ class Commands:
             raise SessionError(f"The knobs of {view.id} are not known yet.", do="Wait for its verdict.")
         sweep = Sweep(
             view.id,
-            self._journal.store.read_candidate(view.id),
+            self._source(view),
             knobs,
             name=view.name,
             seed=secrets.randbits(32),
@@ -189,6 +190,11 @@ class Commands:
         proposals = self._journal.state.last_proposals
         words = proposals.summary if proposals is not None else f"{added} added."
         return Answer(request=message.request, ok=True, candidate=view.id, message=words)
+
+    def _source(self, view: CandidateView) -> bytes:
+        data = self._journal.store.read_candidate(view.id)
+        unchanged(view, data)
+        return data
 
     def _known(self, candidate: CandidateId) -> CandidateView:
         view = self._journal.state.candidates.get(candidate)

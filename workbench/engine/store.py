@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,9 @@ from workbench.core.session import SessionState, fold
 
 FROZEN_FILE_BYTES = 4 << 20
 """Sources up to this size are copied into task/<revision>/; larger ones (weights) are listed only."""
+
+_ID = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+"""What a candidate may be called: it names files, and stands on the screen."""
 
 _KNOWN: frozenset[str] = frozenset(
     event.__struct_config__.tag for event in get_args(Event) if isinstance(event.__struct_config__.tag, str)
@@ -50,6 +54,8 @@ class LogContents(msgspec.Struct, frozen=True):
     """What follows: a line whose writing was cut short."""
     unknown: tuple[str, ...]
     """Types of events that a newer version wrote; they are passed over."""
+    disordered: tuple[int, ...] = ()
+    """Lines whose event's number is not above the one before: copied, moved or written by another hand."""
 
 
 def read_log(path: Path) -> LogContents:
@@ -66,6 +72,7 @@ def read_log(path: Path) -> LogContents:
         ) from None
     events: list[Event] = []
     unknown: dict[str, None] = {}
+    disordered: list[int] = []
     seq, good, number = 0, 0, 0
     for number, (start, line) in enumerate(_lines(data), 1):
         end = start + len(line)
@@ -80,12 +87,14 @@ def read_log(path: Path) -> LogContents:
             ) from None
         if isinstance(event, str):
             unknown[event] = None
-            seq = max(seq, _seq(line))
         else:
             events.append(event)
-            seq = max(seq, event.seq)
+        at = _seq(line) if isinstance(event, str) else event.seq
+        if at <= seq:
+            disordered.append(number)
+        seq = max(seq, at)
         good = end
-    return LogContents(tuple(events), seq, good, len(data) - good, tuple(unknown))
+    return LogContents(tuple(events), seq, good, len(data) - good, tuple(unknown), tuple(disordered))
 
 
 class Store:
@@ -151,6 +160,15 @@ class Store:
             notices.append(
                 Noticed(
                     text=f"A newer version wrote events that this one passes over: {', '.join(contents.unknown)}.",
+                    level="warning",
+                )
+            )
+        if contents.disordered:
+            count, first = len(contents.disordered), contents.disordered[0]
+            notices.append(
+                Noticed(
+                    text=f"The log was changed by another hand: {count} of its lines (first: line {first}) do not follow "
+                    "the line before. Verify again what matters.",
                     level="warning",
                 )
             )
@@ -323,7 +341,10 @@ def _decode(line: bytes) -> Event | str:
     except UnicodeDecodeError as error:
         raise msgspec.DecodeError(f"not UTF-8: {error.reason}") from None
     try:
-        return decode_event(line)
+        event = decode_event(line)
+        if not all(_ID.fullmatch(name) for name in _ids(event)):
+            raise msgspec.DecodeError("a candidate's id is not one")
+        return event
     except RecursionError:
         raise msgspec.DecodeError("nested too deeply") from None
     except msgspec.ValidationError:
@@ -332,6 +353,16 @@ def _decode(line: bytes) -> Event | str:
         if isinstance(kind, str) and kind not in _KNOWN:
             return kind
         raise
+
+
+def _ids(event: Event) -> Iterator[str]:
+    """Every candidate that an event names."""
+    for field in ("candidate", "duplicate_of"):
+        name = getattr(event, field, None)
+        if isinstance(name, str):
+            yield name
+    yield from getattr(event, "parents", ())
+    yield from getattr(event, "added", ())
 
 
 def _seq(line: bytes) -> int:

@@ -210,7 +210,7 @@ class JudgeClient:
         self._judging[candidate] = (future, on_tick)
         try:
             await self._send(
-                Judge(candidate=candidate, source=source, path=path, timing=timing, seeds=tuple(seeds))
+                Judge(candidate=candidate, source=source, path=_sent(path), timing=timing, seeds=tuple(seeds))
             )
             judged = await future
         finally:
@@ -228,7 +228,7 @@ class JudgeClient:
         """
         future: asyncio.Future[Debugged] = asyncio.get_running_loop().create_future()
         self._debugging.append(future)
-        await self._send(DebugCandidate(candidate=candidate, source=source, path=path))
+        await self._send(DebugCandidate(candidate=candidate, source=source, path=_sent(path)))
         return await future
 
     async def cancel(self, candidate: CandidateId) -> None:
@@ -325,9 +325,14 @@ class JudgeClient:
                 if future is not None and not future.done():
                     future.set_result(message)
 
-    def _death(self) -> JudgeError:
+    def _death(self, *, loading: bool = False) -> JudgeError:
         tail = [line for line in self._stderr if line.strip()][-1:]
         said = f' Its last words: "{tail[0].strip()[:200]}".' if tail and not self._closing else ""
+        if loading:
+            return JudgeError(
+                f"The judge {self._ended or 'was closed'} while it loaded the task.{said}",
+                do="Look for what ends the process in the task: os._exit, a crash in an extension, closed descriptors.",
+            )
         return JudgeError(
             f"The judge {self._ended or 'was closed'}.{said}", do="It can be started again; nothing is lost."
         )
@@ -339,7 +344,7 @@ class JudgeClient:
         open_ += [future for future, _ in self._judging.values()]
         for future in open_:
             if not future.done():
-                future.set_exception(self._death())
+                future.set_exception(self._death(loading=future in self._loading))
                 future.exception()  # retrieved here: nobody may be waiting any more, and that is no news
         self._loading.clear()
         self._forms.clear()
@@ -380,6 +385,11 @@ def _resolve(waiting: deque[asyncio.Future[Any]], answer: object) -> None:
         future.exception()
     else:
         future.set_result(answer)
+
+
+def _sent(path: str) -> str:
+    """`path` as a message can carry it: bytes of a file name that are not UTF-8 are written `\\udcff`."""
+    return path.encode(errors="backslashreplace").decode()
 
 
 def _ended_how(returncode: int | None) -> str:

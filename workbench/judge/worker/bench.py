@@ -58,6 +58,7 @@ class Bench:
             raise JudgeError(
                 f"{request.arch} is not an architecture known here.", do=f"Known: {', '.join(LIMITS)}."
             )
+        from workbench.judge.worker.streams import hold_standard_streams
         from workbench.judge.worker.task.loader import load_task
 
         self._progress("loading the task")
@@ -66,6 +67,7 @@ class Bench:
         )
         if not task.sizes:
             raise TaskError(f"{request.path} has no size that can be judged.", do="Declare a `small` size.")
+        hold_standard_streams()
         self._task, self._request = task, request
         self._progress("")
         return task.info

@@ -16,3 +16,14 @@ def take_standard_streams() -> tuple[int, int]:
     os.close(null)
     os.dup2(2, 1)
     return incoming, outgoing
+
+
+def hold_standard_streams() -> None:
+    """Open what a task closed of descriptors 0 to 2, to nowhere: a buffer that got such a number would be printed into."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number, which is this one: those below are open.
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)

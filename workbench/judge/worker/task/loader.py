@@ -442,7 +442,8 @@ def _assemble(
             kept.instance.release()
     unchecked = list(plan.unchecked)
     unchecked += [
-        f"size {s.name} ({_words(s.values)}): too large for the host, so planned and compiled but never run"
+        f"size {s.name} ({_words(s.values)}): too large for the host, so planned and compiled but never run: a kernel "
+        "that leaves work out or goes another way at that size is not seen"
         for s in known
     ]
     if plan.derived:
