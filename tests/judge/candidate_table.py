@@ -1,0 +1,220 @@
+"""Which verdict each candidate of tests/judge/candidates must get: the table that the tests and tests/bench judge.
+
+A candidate's first comment says in a sentence what it is, or gets wrong. One of another task belongs in that task's
+folder; a wrong one must fail by a mechanism, never by a lucky draw.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.core.verdict import Verdict
+
+CANDIDATES = Path(__file__).parent / "candidates"
+"""A folder for each task: task.py, and a file for each candidate."""
+LAUNCH_LIMIT_S = 2.0
+"""A launch may take so long; honest ones take milliseconds, and one of the table never ends."""
+
+EXPECTED: dict[str, dict[str, str]] = {
+    "norm": {
+        # Honest.
+        "two_pass": "pass",
+        "dynamic_shared": "pass",
+        "templated": "pass",
+        "float_atomics": "pass",
+        "three_launches": "pass",
+        "requires": "pass",
+        "barrier_after_return": "pass",
+        "shuffles": "pass",
+        # The code does what it must not.
+        "reads_clock": "audit",
+        "static_counter": "audit",
+        "prints": "audit",
+        "allocates": "audit",
+        "caches_by_pointer": "audit",
+        "only_when_timed": "audit",
+        "counts_its_launches": "audit",
+        "fills_with_zeros": "audit",
+        # The result is wrong.
+        "wrong_scale": "numerics",
+        "ignores_weight": "numerics",
+        "ignores_eps": "numerics",
+        "samples_the_row": "numerics",
+        "copies": "numerics",
+        "infinite_loop": "numerics",
+        "recursion": "numerics",
+        "half_accumulate": "numerics",  # overflows where the rows are offset
+        "bf16_inputs": "numerics",
+        "fast_inverse_root": "numerics",
+        "offset_of_12_bits": "numerics",
+        "tf32_inputs": "precision",
+        "half_scale": "precision",
+        # Memory.
+        "unwritten_rows": "poison",
+        "empty_kernel": "audit",
+        "reads_scratch": "poison",
+        "keeps_a_plausible_result": "poison",
+        "writes_input": "inputs_intact",
+        "missing_bounds_check": "bounds",
+        "reads_one_too_far": "bounds",
+        "writes_one_too_far": "bounds",
+        "writes_before_start": "bounds",
+        "null_pointer": "bounds",
+        "reads_behind_the_result": "bounds",
+        # Threads and sizes.
+        "divergent_barrier": "determinism",
+        "missing_barrier": "determinism",
+        "hard_coded_size": "shapes",
+        # Not the candidate's fault.
+        "inline_ptx": "error",
+        "cub_block_reduce": "error",
+        "libcuxx_atomics": "error",
+    },
+    "softmax_half": {"online": "pass", "no_maximum": "numerics", "half_accumulate": "numerics"},
+    "add_in_place": {"in_place": "pass", "forgets_the_state": "numerics"},
+    "several_outputs": {"one_kernel": "pass", "count_from_one": "poison", "or_equal": "numerics"},
+    "library_step": {"library_product": "pass", "library_only": "audit"},
+    "batch_norm": {"warp_per_feature": "pass", "forgets_the_variance": "pass"},
+    "odd_bytes": {"guarded": "pass", "writes_into_the_slack": "bounds", "reads_the_slack": "bounds"},
+    "argmax": {"first_of_equals": "pass", "last_of_equals": "pass", "off_by_one": "numerics"},
+    "layer_norm": {
+        "two_pass": "pass",
+        "shifted_data": "pass",
+        "welford": "pass",
+        "double_sums": "pass",
+        "kahan": "pass",
+        "one_pass_variance": "numerics",
+        "assumes_no_bias": "numerics",
+        "unbiased_variance": "numerics",
+        "eps_outside_the_root": "numerics",
+        "hard_coded_eps": "numerics",
+        "no_barrier_before_reuse": "determinism",
+        "strides_once": "shapes",
+    },
+    "matmul": {
+        "shared_tiles": "pass",
+        "register_blocked": "pass",
+        "split_k": "pass",
+        "split_k_atomics": "pass",
+        "half_result": "parse",
+        "flat_result": "parse",
+        "block_too_large": "parse",
+        "looks_at_the_data": "parse",
+        "imports_torch": "parse",
+        "unknown_parameter": "parse",
+        "misspelt_name": "compile",
+        "missing_argument": "compile",
+        "float_for_an_int": "compile",
+        "another_kernel": "compile",
+        "too_much_shared_memory": "compile",
+        "host_code": "compile",
+        "bf16_operands": "numerics",
+        "b_transposed": "numerics",
+        "stores_tf32": "precision",
+        "adds_to_what_is_there": "poison",
+        "no_column_guard": "bounds",
+        "no_second_barrier": "determinism",
+        "adds_without_atomics": "determinism",
+        "drops_the_tail_of_k": "shapes",
+    },
+    "scan": {
+        "look_back": "pass",
+        "three_kernels": "pass",
+        "one_block": "pass",
+        "exclusive": "numerics",
+        "forgets_the_carry": "numerics",
+        "flags_nobody_cleared": "poison",
+        "scans_in_place": "determinism",
+        "one_thread_totals": "determinism",
+        "one_tile_only": "shapes",
+    },
+    "histogram": {
+        "shared_atomics": "pass",
+        "one_vote_a_warp": "pass",
+        "last_class_left_out": "numerics",
+        "counts_from_noise": "poison",
+        "one_label_too_many": "bounds",
+        "plain_increments": "determinism",
+        "no_barrier_before_merging": "determinism",
+    },
+    "max_pool": {
+        "window_per_thread": "pass",
+        "starts_at_flt_min": "numerics",
+        "place_in_the_window": "numerics",
+        "no_guard_on_the_left": "bounds",
+    },
+    "topk": {
+        "warp_picks": "pass",
+        "bitonic_sort": "pass",
+        "takes_the_largest_again": "numerics",
+        "sorts_without_a_barrier": "determinism",
+    },
+    "masked_softmax": {
+        "online": "pass",
+        "nothing_seen_is_nan": "numerics",
+        "masks_with_minus_100": "numerics",
+        "mask_of_the_first_row": "numerics",
+    },
+    "logsumexp": {
+        "pairs_of_bfloat16": "pass",
+        "two_pass": "pass",
+        "adds_in_bfloat16": "numerics",
+        "base_two": "numerics",
+        "warps_share_a_word": "determinism",
+    },
+    "bias_gelu": {
+        "vector_with_tail": "pass",
+        "by_sigmoid": "pass",
+        "linear_beyond_two": "numerics",
+        "factor_of_the_example": "numerics",
+        "overreads_by_a_vector": "bounds",
+        "no_tail": "shapes",
+    },
+    "conv2d": {
+        "direct": "pass",
+        "im2col": "pass",
+        "true_convolution": "numerics",
+        "padding_left_as_it_was": "poison",
+        "wraps_at_the_right": "bounds",
+        "scratch_for_one_channel": "bounds",
+    },
+    "transpose": {
+        "padded_tiles": "pass",
+        "no_barrier": "determinism",
+        "right_for_squares": "shapes",
+    },
+    "group_norm": {
+        "block_per_group": "pass",
+        "squares_in_half": "numerics",
+        "first_channels_weight": "numerics",
+    },
+    "kv_cache": {
+        "write_then_read": "pass",
+        "leaves_the_cache": "numerics",
+        "reads_while_writing": "determinism",
+    },
+    "triangular": {
+        "skips_the_zeros": "pass",
+        "leaves_the_diagonal_out": "numerics",
+        "leaves_the_upper_half": "poison",
+    },
+    "center": {
+        "grid_sync": "pass",
+        "last_block_adds": "pass",
+        "mean_of_a_standard_normal": "numerics",
+        "ticket_not_cleared": "poison",
+        "blocks_do_not_wait": "determinism",
+    },
+    "embedding": {
+        "gather": "pass",
+        "first_rows_only": "numerics",
+        "counts_from_one": "numerics",
+        "scales_the_table": "inputs_intact",
+    },
+}
+"""By task and file: "pass", "error", or the gate that must fail."""
+
+
+def came_out(verdict: Verdict) -> str:
+    """A verdict in the words of the table: "pass", "error", or the failed gate."""
+    return verdict.failed_gate or "fail" if verdict.outcome == "fail" else verdict.outcome
