@@ -14,8 +14,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from warm_judge import WarmJudge
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,6 +101,18 @@ def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def root() -> Path:
     """The checkout: README.md, docs/, tasks/ and the package stand here."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def judge() -> Iterator[WarmJudge]:
+    """One warm judge for all candidates of the run: starting one costs more than a verdict."""
+    if not any(shutil.which(compiler) for compiler in ("g++", "clang++", "c++")):
+        pytest.skip("the host target needs a C++ compiler (apt-get install g++)")
+    from warm_judge import WarmJudge  # not before the folders are redirected
+
+    warm = WarmJudge()
+    yield warm
+    warm.close()
 
 
 _HOME = pytest.StashKey[Path]()

@@ -108,7 +108,9 @@ def main() -> int:
     """Run the passes and print what they found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--passes", type=int, default=5)
-    parser.add_argument("--task", action="append", choices=sorted(EXPECTED), help="this task alone; repeatable")
+    parser.add_argument(
+        "--task", action="append", choices=sorted(EXPECTED), help="this task alone; repeatable"
+    )
     arguments = parser.parse_args()
     tasks = arguments.task or list(EXPECTED)
     everything: list[Row] = []

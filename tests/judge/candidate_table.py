@@ -25,6 +25,9 @@ EXPECTED: dict[str, dict[str, str]] = {
         "three_launches": "pass",
         "requires": "pass",
         "barrier_after_return": "pass",
+        "set_later": "pass",
+        "drops_nan": "pass",
+        "hangs_on_nan": "pass",
         "shuffles": "pass",
         # The code does what it must not.
         "reads_clock": "audit",
@@ -53,6 +56,9 @@ EXPECTED: dict[str, dict[str, str]] = {
         "unwritten_rows": "poison",
         "empty_kernel": "audit",
         "reads_scratch": "poison",
+        "unset_sum": "poison",
+        "unset_array": "poison",
+        "unset_maximum": "poison",
         "keeps_a_plausible_result": "poison",
         "writes_input": "inputs_intact",
         "missing_bounds_check": "bounds",
@@ -64,6 +70,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         # Threads and sizes.
         "divergent_barrier": "determinism",
         "missing_barrier": "determinism",
+        "shuffle_from_nowhere": "determinism",
         "hard_coded_size": "shapes",
         # Not the candidate's fault.
         "inline_ptx": "error",
@@ -76,6 +83,18 @@ EXPECTED: dict[str, dict[str, str]] = {
     "library_step": {"library_product": "pass", "library_only": "audit"},
     "batch_norm": {"warp_per_feature": "pass", "forgets_the_variance": "pass"},
     "odd_bytes": {"guarded": "pass", "writes_into_the_slack": "bounds", "reads_the_slack": "bounds"},
+    # The full size has 2^32 elements: nobody runs it, and its indices are followed.
+    "huge": {
+        "long_index": "pass",
+        "row_pointer": "pass",
+        "unsigned_index": "pass",
+        "requires": "pass",
+        "int_index": "shapes",
+        "int_row": "shapes",
+        "int_define": "shapes",
+        "bytes": "shapes",
+        "int_count": "compile",
+    },
     "argmax": {"first_of_equals": "pass", "last_of_equals": "pass", "off_by_one": "numerics"},
     "layer_norm": {
         "two_pass": "pass",
@@ -139,6 +158,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "max_pool": {
         "window_per_thread": "pass",
+        "last_of_equals": "pass",
         "starts_at_flt_min": "numerics",
         "place_in_the_window": "numerics",
         "no_guard_on_the_left": "bounds",

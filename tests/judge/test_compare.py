@@ -124,6 +124,24 @@ def test_a_selection_that_repeats_itself_is_wrong() -> None:
     assert mismatch(bar, torch.tensor([[1, 1]]), selected_from=[values]) is not None
 
 
+def test_positions_in_a_plane_may_break_ties_too() -> None:
+    values = torch.tensor(
+        [[[[5.0, 1.0, 2.0, 2.0], [5.0, 0.0, 1.0, 2.0]]]]
+    )  # pooled 2 x 2: 5 stands at 0 and 4
+    bar = bar_of(torch.tensor([[[[0, 7]]]]), torch.tensor([[[[0, 7]]]]), index=True)
+    assert mismatch(bar, torch.tensor([[[[4, 3]]]]), selected_from=[values]) is None
+    wrong = mismatch(bar, torch.tensor([[[[4, 1]]]]), selected_from=[values])
+    assert wrong is not None and wrong.index == (0, 0, 0, 1)
+
+
+def test_positions_on_an_axis_are_not_taken_for_positions_in_a_plane() -> None:
+    values = torch.tensor([[[3.0, 3.0, 3.0], [1.0, 2.0, 3.0]]])
+    bar = bar_of(torch.tensor([[[0, 1], [2, 1]]]), torch.tensor([[[0, 1], [2, 1]]]), index=True)
+    assert mismatch(bar, torch.tensor([[[1, 2], [2, 1]]]), selected_from=[values]) is None
+    assert mismatch(bar, torch.tensor([[[1, 1], [2, 1]]]), selected_from=[values]) is not None
+    assert mismatch(bar, torch.tensor([[[0, 1], [0, 1]]]), selected_from=[values]) is not None
+
+
 def test_complex_numbers_compare_by_both_parts() -> None:
     exact = torch.randn(8, dtype=torch.complex128)
     got = exact.to(torch.complex64)

@@ -269,9 +269,13 @@ def _integer_mismatch(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor])
 
 
 def _same_selection(actual: Tensor, expected: Tensor, sources: Sequence[Tensor]) -> Tensor:
-    """Where `actual` selects, along some axis of one of `sources`, the very value that `expected` does."""
+    """Where `actual` selects, along some axis of one of `sources`, the very value that `expected` does.
+
+    Positions that fit no single axis (pooling's) count in a plane: the last axes of a source, flattened.
+    """
     same = torch.zeros(expected.shape, dtype=torch.bool)
     for source in sources:
+        fits = False
         for axis in range(source.dim()):
             if source.dim() == expected.dim():
                 mine, theirs = actual, expected
@@ -282,16 +286,33 @@ def _same_selection(actual: Tensor, expected: Tensor, sources: Sequence[Tensor])
             rest = [i for i in range(source.dim()) if i != axis]
             if any(mine.shape[i] != source.shape[i] for i in rest):
                 continue
-            extent = source.shape[axis]
-            if extent == 0 or bool(((theirs < 0) | (theirs >= extent)).any()):
+            agrees = _picks_the_same(mine, theirs, source, axis)
+            if agrees is None:
                 continue
-            inside = (mine >= 0) & (mine < extent)
-            picked = source.gather(axis, torch.where(inside, mine, 0).long())
-            agrees = inside & (picked == source.gather(axis, theirs.long()))
+            fits = True
             if source.dim() == expected.dim():
                 agrees &= _unrepeated(mine, axis)
             same |= agrees.reshape(expected.shape)
+        if fits or source.dim() != expected.dim():
+            continue
+        for lead in range(1, source.dim() - 1):
+            if source.shape[:lead] == expected.shape[:lead]:
+                agrees = _picks_the_same(
+                    actual.flatten(lead), expected.flatten(lead), source.flatten(lead), lead
+                )
+                if agrees is not None:
+                    same |= agrees.reshape(expected.shape)
     return same
+
+
+def _picks_the_same(mine: Tensor, theirs: Tensor, source: Tensor, axis: int) -> Tensor | None:
+    """Where both pick the same value along `axis` of `source`; None where `theirs` are no positions on it."""
+    extent = source.shape[axis]
+    if extent == 0 or bool(((theirs < 0) | (theirs >= extent)).any()):
+        return None
+    inside = (mine >= 0) & (mine < extent)
+    picked = source.gather(axis, torch.where(inside, mine, 0).long())
+    return inside & (picked == source.gather(axis, theirs.long()))
 
 
 def _unrepeated(index: Tensor, axis: int) -> Tensor:

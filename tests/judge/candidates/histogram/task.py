@@ -10,7 +10,9 @@ sizes = {"small": {"n": 1000}, "odd": {"n": 333}}
 
 class Model(nn.Module):
     def forward(self, labels):
-        return torch.zeros(bins, dtype=torch.int64, device=labels.device).index_add_(0, labels, torch.ones_like(labels))
+        return torch.zeros(bins, dtype=torch.int64, device=labels.device).index_add_(
+            0, labels, torch.ones_like(labels)
+        )
 
 
 def get_inputs():

@@ -18,32 +18,35 @@ class WarmJudge:
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._client: JudgeClient | None = None
-        self._task: tuple[str, TaskInfo] | None = None
+        self._task: tuple[tuple[str, float | None], TaskInfo] | None = None
         self._numbers = itertools.count(1)
 
-    def load(self, task: Path) -> TaskInfo:
-        return self._runner.run(self._load(str(task)))
+    def load(self, task: Path, *, timeout_s: float | None = None) -> TaskInfo:
+        """Load `task`, unless it is the one that is loaded; a launch may take `timeout_s` (None: the default)."""
+        return self._runner.run(self._load(str(task), timeout_s))
 
-    def verdict(self, task: Path, source: bytes, name: str) -> Verdict:
+    def verdict(self, task: Path, source: bytes, name: str, *, timeout_s: float | None = None) -> Verdict:
         """Judge `source` against `task` on the host target; the verdict names it `name`."""
-        return self._runner.run(self._judge(str(task), source, name))
+        return self._runner.run(self._judge(str(task), source, name, timeout_s))
 
     def close(self) -> None:
         if self._client is not None:
             self._runner.run(self._client.close())
         self._runner.close()
 
-    async def _load(self, task: str) -> TaskInfo:
+    async def _load(self, task: str, timeout_s: float | None) -> TaskInfo:
         if self._client is None or not self._client.alive:
             self._client = JudgeClient()
             self._task = None
             await self._client.start()
-        if self._task is None or self._task[0] != task:
-            self._task = (task, await self._client.load_task(task, target="host"))
+        if self._task is None or self._task[0] != (task, timeout_s):
+            self._task = None
+            info = await self._client.load_task(task, target="host", timeout_s=timeout_s)
+            self._task = ((task, timeout_s), info)
         return self._task[1]
 
-    async def _judge(self, task: str, source: bytes, name: str) -> Verdict:
-        await self._load(task)
+    async def _judge(self, task: str, source: bytes, name: str, timeout_s: float | None) -> Verdict:
+        await self._load(task, timeout_s)
         assert self._client is not None
         judged = await self._client.judge(f"c{next(self._numbers)}", source, path=name)
         if judged.verdict is None:
