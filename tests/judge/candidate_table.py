@@ -150,6 +150,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "histogram": {
         "shared_atomics": "pass",
         "one_vote_a_warp": "pass",
+        "coalesced_groups": "pass",
         "last_class_left_out": "numerics",
         "counts_from_noise": "poison",
         "one_label_too_many": "bounds",
@@ -171,6 +172,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "masked_softmax": {
         "online": "pass",
+        "maximum_by_atomics": "pass",
         "nothing_seen_is_nan": "numerics",
         "masks_with_minus_100": "numerics",
         "mask_of_the_first_row": "numerics",
@@ -185,6 +187,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "bias_gelu": {
         "vector_with_tail": "pass",
         "by_sigmoid": "pass",
+        "constant_memory": "pass",
         "linear_beyond_two": "numerics",
         "factor_of_the_example": "numerics",
         "overreads_by_a_vector": "bounds",
@@ -230,6 +233,11 @@ EXPECTED: dict[str, dict[str, str]] = {
         "first_rows_only": "numerics",
         "counts_from_one": "numerics",
         "scales_the_table": "inputs_intact",
+    },
+    "rope": {
+        "sincos_in_place_of_tables": "pass",
+        "neighbours_for_halves": "numerics",
+        "turns_the_other_way": "numerics",
     },
 }
 """By task and file: "pass", "error", or the gate that must fail."""

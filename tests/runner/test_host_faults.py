@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -88,6 +93,40 @@ def test_a_stack_overflow_is_named(runner: HostRunner) -> None:
 def test_an_infinite_loop_is_cut_and_named(runner: HostRunner) -> None:
     found = fault(run(runner, "spin", 2, 64, [zeros(4, np.int32)], timeout_s=1))
     assert (found.kind, found.kernel) == ("hang", "spin")
+
+
+def stopped(runner: HostRunner, after_s: float, for_s: float) -> threading.Thread:
+    """Takes the processor from the runner's process for a while, as a busy machine would."""
+
+    def stop() -> None:
+        time.sleep(after_s)
+        process = runner._process
+        assert process is not None
+        os.kill(process.popen.pid, signal.SIGSTOP)
+        time.sleep(for_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.popen.pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    return thread
+
+
+def test_what_counts_for_a_hang_is_the_time_that_it_worked(runner: HostRunner) -> None:
+    must_run(runner, "fine", 2, 32, [empty(64, np.int32)])  # the process is there
+    busy = stopped(runner, 0.2, 1.5)
+    ran = run(runner, "spin", 2, 64, [zeros(4, np.int32)], timeout_s=1)
+    busy.join()
+    assert fault(ran).kind == "hang"
+    assert ran.report.seconds >= 1  # not of the clock, which stood at 1 while nothing could run
+
+
+def test_one_that_never_gets_to_work_is_given_up_by_the_clock(runner: HostRunner) -> None:
+    must_run(runner, "fine", 2, 32, [empty(64, np.int32)])
+    busy = stopped(runner, 0.0, 4)
+    found = fault(run(runner, "spin", 2, 64, [zeros(4, np.int32)], timeout_s=0.2))
+    assert found.kind == "hang"
+    busy.join()
 
 
 def test_a_barrier_that_some_threads_never_reach_says_who_waits_for_what(runner: HostRunner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import mmap
 import os
 import random
@@ -13,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -35,6 +37,32 @@ CALL_TIMEOUT_S = 300.0
 """For all launches of one call, however many a plan makes."""
 LOAD_TIMEOUT_S = 20.0
 """For static constructors, which are the candidate's code."""
+IDLE_FACTOR = 10.0
+IDLE_S = 60.0
+"""A step that did not get its processor time is given up after so many times its limit, and so much after it."""
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """Two clocks of one moment, seconds: the wall's, and the time that a process has worked."""
+
+    clock: float
+    worked: float
+
+    @classmethod
+    def of(cls, process: RunnerProcess) -> _Moment:
+        """Now; the time of a process that has ended is not known any more, and counts as endless."""
+        try:
+            # The clock of another process's time (clock_getcpuclockid, which Python does not have).
+            worked = time.clock_gettime(~process.popen.pid << 3 | 2)
+        except OSError:
+            worked = math.inf
+        return cls(time.monotonic(), worked)
+
+    def since(self, other: _Moment) -> float:
+        """Seconds since `other`, as they would have been on a machine with nothing else to do."""
+        worked = self.worked - other.worked
+        return min(self.clock - other.clock, worked if worked >= 0 else math.inf)
 
 
 def default_memory_bytes() -> int:
@@ -126,7 +154,7 @@ class HostRunner:
             kernels: by name, as compiled for the device: their parameters say how arguments are packed.
             bindings: tensor number in the plan to buffer number in the arena; a view may be bound itself or through its
                 base.
-            timeout_s: for each launch, seconds.
+            timeout_s: for each launch, seconds of processor time (see `_await`).
             seed: of the buffers' addresses and of what shared memory holds at first; None: new in every call.
 
         Raises:
@@ -191,13 +219,14 @@ class HostRunner:
         used = m.REPORT_BYTES if self.build.instrumented else m.FINDINGS_AT
         self._report_map[:used] = bytes(used)
         process, report = self._process, self._report
-        started = time.monotonic()
+        begun = _Moment.of(process)
         fault: Fault | None = None
         launches = 0
         try:
             self._resume()
             process.send(request, files)
             answer = self._await(process, report, len(steps), timeout_s)
+            seconds = _Moment.of(process).since(begun)
             if answer is None:
                 step = min(int(report.step), len(steps) - 1) if steps else 0
                 name = names[step] if names else ""
@@ -212,13 +241,13 @@ class HostRunner:
             else:
                 raise RunnerDiedError("the runner said something else than was asked")
         except RunnerDiedError:
+            seconds = time.monotonic() - begun.clock
             step = min(int(report.step), len(steps) - 1) if steps else 0
             name = names[step] if names else ""
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.popen.wait(1)  # its own exit code, before ours
             code = self._drop()
             fault = explain(report, name, placed, self.build, code)
-        seconds = time.monotonic() - started
         result = CallReport(
             fault,
             seconds,
@@ -249,22 +278,29 @@ class HostRunner:
     def _await(
         self, process: RunnerProcess, report: m.Report, steps: int, timeout_s: float
     ) -> m.Answer | None:
-        """The answer, or None when one step took longer than `timeout_s` (or all of them more than that each)."""
-        begun = time.monotonic()
-        seen, since = 0, begun
+        """The answer, or None when one step took longer than `timeout_s` (or all of them more than that each).
+
+        What counts is processor time: on a machine that is full of other people's work a launch is slow without
+        hanging. One that waits without working is given up by the clock, later.
+        """
+        total = min(timeout_s * max(steps, 1), max(CALL_TIMEOUT_S, timeout_s))
+        patience = min(IDLE_FACTOR * timeout_s, timeout_s + IDLE_S)
+        begun = since = _Moment.of(process)
+        seen = 0
         while True:
-            now = time.monotonic()
+            now = _Moment.of(process)
             step = int(report.step)
             if step != seen:
                 seen, since = step, now
-            # The step counter is the runner's word: a hostile one cannot gain more than this by it.
-            left = (
-                min(since + timeout_s, begun + min(timeout_s * max(steps, 1), max(CALL_TIMEOUT_S, timeout_s)))
-                - now
+            # The step counter is the runner's word: a hostile one cannot gain more than `total` by it.
+            left = max(
+                min(since.clock + timeout_s, begun.clock + total) - now.clock,
+                min(since.worked + timeout_s, begun.worked + total) - now.worked,
             )
-            if left <= 0:
+            idle = min(since.clock + patience, begun.clock + max(total, patience)) - now.clock
+            if min(left, idle) <= 0:
                 return None
-            answer = process.receive(min(left, 0.25))
+            answer = process.receive(min(left, idle, 0.25))
             if answer is not None:
                 return answer
 

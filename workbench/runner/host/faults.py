@@ -48,7 +48,7 @@ class CallReport(msgspec.Struct, frozen=True):
 
     fault: Fault | None
     seconds: float
-    """Measured by the client."""
+    """Measured by the client: by the clock, or the processor time where that is less (the machine was busy)."""
     launches: int
     switches: int
     """Between fibers, as the runner says."""

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-rows = 8192
-cols = 4096
+rows = 512
+cols = 1024
 sizes = {"small": {"rows": 10, "cols": 96}, "odd": {"rows": 3, "cols": 203}}
 
 
