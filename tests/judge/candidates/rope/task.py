@@ -5,8 +5,8 @@ from torch import nn
 
 steps = 4096
 heads = 32
-dim = 128
-sizes = {"small": {"steps": 7, "heads": 3, "dim": 20}, "odd": {"steps": 5, "heads": 2, "dim": 6}}
+pairs = 64
+sizes = {"small": {"steps": 7, "heads": 3, "pairs": 10}, "odd": {"steps": 5, "heads": 2, "pairs": 3}}
 
 
 class Model(nn.Module):
@@ -18,7 +18,7 @@ class Model(nn.Module):
 
 
 def get_inputs():
-    return [torch.randn(steps, heads, dim).bfloat16(), torch.rand(steps, dim // 2) * 6]
+    return [torch.randn(steps, heads, 2 * pairs).bfloat16(), torch.rand(steps, pairs) * 6]
 
 
 def get_init_inputs():
