@@ -51,7 +51,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "fast_inverse_root": "numerics",
         "offset_of_12_bits": "numerics",
         "tf32_inputs": "precision",
-        "half_scale": "precision",
+        "tf32_factor": "precision",
         # Memory.
         "unwritten_rows": "poison",
         "empty_kernel": "audit",

@@ -1,4 +1,4 @@
-// Inaccurate: the row's factor is kept in half.
+// Inaccurate: the row's factor keeps ten bits of its mantissa, as if it had come through a tensor core.
 // clang-format off
 /*@plan
 def forward(x, weight, eps):
@@ -21,8 +21,6 @@ __device__ float block_sum(float value, float* partial)
     return value;
 }
 
-#include <cuda_fp16.h>
-
 extern "C" __global__ void rms_norm(const float* x, const float* w, float* y, int cols, float eps)
 {
     __shared__ float partial[4];
@@ -31,6 +29,7 @@ extern "C" __global__ void rms_norm(const float* x, const float* w, float* y, in
 
     float sum = 0.0f;
     for (int i = threadIdx.x; i < cols; i += blockDim.x) sum += x[i] * x[i];
-    const float scale = __half2float(__float2half(rsqrtf(block_sum(sum, partial) / cols + eps)));
+    const unsigned factor = __float_as_uint(rsqrtf(block_sum(sum, partial) / cols + eps));
+    const float scale = __uint_as_float((factor + 0x1000u) & 0xffffe000u);
     for (int i = threadIdx.x; i < cols; i += blockDim.x) y[i] = x[i] * scale * w[i];
 }
