@@ -19,6 +19,13 @@ EVIDENCE_LINES = 14
 EVIDENCE_CHARACTERS = 400
 
 
+def safe(part: Part) -> Part:
+    """`part` with nothing in it that drives the terminal: a verdict may have been read from a file that was edited."""
+    if isinstance(part, str):
+        return clean(part)
+    return part if isinstance(part, Content) else (clean(part[0]), part[1])
+
+
 def heading(text: str, note: str = "") -> list[Part]:
     """A section's title line."""
     return [("\n" + text, "bold $text-primary"), (f"  {note}" if note else "", "$foreground 60%"), "\n"]

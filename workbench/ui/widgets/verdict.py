@@ -92,7 +92,7 @@ class VerdictPane(VerticalScroll, can_focus=True):
         for name in self.CLASSES:
             headline.set_class(name == kind, name)
         headline.update(line)
-        body.update(Content.assemble(*self._body()))
+        body.update(Content.assemble(*map(vt.safe, self._body())))
         self._draw_mark()
 
     def _draw_mark(self) -> None:
