@@ -24,8 +24,8 @@ _ENTRY = struct.Struct("<iIHHHHHH")
 _LOOP = struct.Struct("<III")
 _MAX_SITES, _MAX_LOOPS = 20_000, 4_000
 CALLS: dict[str, tuple[int, int, int]] = {
-    # fp32, int, special: issue slots of CUDA's own functions without -use_fast_math, as NVRTC 13 compiles them for sm_90a
-    # (tests/runner/test_host_sites.py says how they were counted).
+    # fp32, int, special: issue slots of the usual path through CUDA's own functions without -use_fast_math. Estimated by
+    # hand from how such functions are made, not counted: they order kernels, and no figure rests on one alone.
     "expf": (6, 2, 1),
     "exp2f": (3, 1, 1),
     "exp10f": (7, 2, 1),
