@@ -29,6 +29,7 @@ from mutants.sampling import Mutant, honest_kernels, mutants_of, sample
 def chosen(options: argparse.Namespace) -> tuple[list[Mutant], int, int]:
     """The mutants to judge, how many there are in all, and of how many kernels."""
     kernels = [k for k in honest_kernels() if not options.kernel or k.name in options.kernel]
+    kernels = [k for k in kernels if k.name not in (options.without or ())]
     everything = [mutant for kernel in kernels for mutant in mutants_of(kernel)]
     if options.only:
         return [m for m in everything if m.id in options.only], len(everything), len(kernels)
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=300, help="mutants to judge; 0: all")
     parser.add_argument("--judges", type=int, default=2)
     parser.add_argument("--kernel", action="append", help="task/file; may be repeated")
+    parser.add_argument("--without", action="append", help="task/file to leave out, as an earlier sample did")
     parser.add_argument("--operator", action="append")
     parser.add_argument("--only", action="append", help="a mutant's id")
     parser.add_argument("--show", action="store_true", help="print verdicts as they come")
