@@ -27,10 +27,11 @@ from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherS
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.cases import NON_FINITE
-from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.task.loader import Case, LoadedTask
 from workbench.judge.worker.watching import Watched
 from workbench.profile.audit import AuditReport
 from workbench.runner.compiler.client import Builds
+from workbench.runner.host.accesses import AccessFinding
 from workbench.runner.host.client import HostRunner
 from workbench.runner.host.counts import Counts
 from workbench.runner.host.faults import Fault
@@ -181,6 +182,10 @@ class Judging:
             if self._watched.why:
                 self.unchecked.append(f"not every access was seen: {self._watched.why.rstrip('.')}")
         return self._watched
+
+    def watched_at(self, stage: Stage, case: Case) -> tuple[AccessFinding, ...]:
+        """What the instrumented run finds wrong in one case of another size."""
+        return watching.watch_at(self, stage, case, self._instrumented)
 
     @property
     def overflows(self) -> Overflows:

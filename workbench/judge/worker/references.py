@@ -23,8 +23,9 @@ from workbench.judge.worker.task.reference import Expected
 
 RANDOM_DRAWS = 3
 RANDOM_SIZES = 3
+ALWAYS_HARD = ("needle", "huge")
 HARD_AT_RANDOM = 2
-"""Hard cases at a random size, besides the needle."""
+"""Hard cases at a random size, besides those of `ALWAYS_HARD`."""
 MIN_RANDOM_USABLE = 3
 MIN_HARD_USABLE = 1
 
@@ -139,7 +140,7 @@ class OtherSizes:
     """Cases at each further size: the declared ones that run here, then random ones.
 
     A path of the code that only another size takes (rows that cannot be read as vectors, say) is as easily wrong on the
-    hard cases only as any other: declared sizes get all of them, random sizes a needle and two others unless they are
+    hard cases only as any other: declared sizes get all of them, random sizes a needle, huge numbers and two others unless they are
     large.
     """
 
@@ -213,9 +214,10 @@ class OtherSizes:
             return hard
         if _elements(size) > 2 * _elements(self._task.sizes[0]):
             return []
-        others = [name for name in hard if name != "needle"]
+        always = [name for name in ALWAYS_HARD if name in hard]
+        others = [name for name in hard if name not in ALWAYS_HARD]
         drawn = random.Random(self._drawn.at("size", number)).sample(others, min(HARD_AT_RANDOM, len(others)))
-        return [*(["needle"] if "needle" in hard else []), *drawn]
+        return [*always, *drawn]
 
 
 def _elements(size: SizeSpec) -> int:

@@ -14,7 +14,8 @@ from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
 from workbench.core.plan import CompileOptions, Plan
 from workbench.judge.worker.outcome import Finding
-from workbench.judge.worker.runs import Bytes
+from workbench.judge.worker.runs import Bytes, Stage
+from workbench.judge.worker.task.loader import Case
 from workbench.runner.compiler.client import Builds
 from workbench.runner.host.accesses import AccessFinding, FindingKind
 from workbench.runner.host.counts import Counts
@@ -106,6 +107,35 @@ def watch(judging: Judging, building: Future[Builds] | None) -> Watched:
         incomplete |= dict.fromkeys(report.seen.incomplete)
     counts = tuple(report.counts for report in reports if report.counts is not None)
     return Watched(findings, "; ".join(incomplete), outputs, counts)
+
+
+def watch_at(
+    judging: Judging, stage: Stage, case: Case, building: Future[Builds] | None
+) -> tuple[AccessFinding, ...]:
+    """Run one case of another size in the instrumented build, where that is the judged size's: its accesses outside of
+    buffers, its races, and its reads of global memory that nobody wrote."""
+    judged = judging.plans[judging.size.name]
+    if building is None or stage.plan.options != judged.options:
+        return ()
+    build = building.result().host
+    if not isinstance(build, HostBuild) or not set(stage.plan.kernels) <= set(build.entries):
+        return ()
+    try:
+        with judging.bench.another_runner(build) as runner:
+            reports, _ = stage.watch(
+                case,
+                runner,
+                timeout_s=min(judging.timeout_s, LAUNCH_S),
+                seed=judging.drawn.at("watched", stage.size.name),
+            )
+    except JudgeError:
+        return ()  # what keeps it from running was found, and said, at the judged size
+    found = [f for report in reports for f in report.findings]
+    return tuple(
+        f
+        for f in found
+        if f.kind in ("out of bounds", "race") or (f.kind == "unwritten read" and f.space == "global")
+    )
 
 
 def failed(status: Any, findings: tuple[AccessFinding, ...]) -> Finding:

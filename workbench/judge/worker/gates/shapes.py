@@ -11,6 +11,7 @@ from typing import Any
 
 from workbench.core.plan import Launch, NotCovered, Plan
 from workbench.core.task import SizeSpec
+from workbench.judge.worker import watching
 from workbench.judge.worker.accuracy import Accuracy
 from workbench.judge.worker.gates import build, numerics, parse, precision
 from workbench.judge.worker.gates.bounds import damaged
@@ -19,6 +20,9 @@ from workbench.judge.worker.outcome import Faulted, Finding
 from workbench.judge.worker.references import Prepared
 from workbench.judge.worker.runs import Placement, Stage
 from workbench.judge.worker.task.limits import HOST_THREADS
+
+WATCHED_THREADS = 1 << 16
+"""Threads that a plan may launch at a declared size to be run there in the instrumented build as well."""
 
 
 def run(judging: Judging) -> Finding:
@@ -140,6 +144,11 @@ def _at(
             placement: Placement = "end" if number % 2 == 0 else "start"
             finding = _in_case(judging, stage, prepared, placement, measured)
             if finding is not None:
+                return Finding("fail", f"At {where}: {finding.reason}", finding.evidence)
+            watched = number == 0 and size in judging.task.sizes and threads(plan) <= WATCHED_THREADS
+            # Rows that cannot be read as vectors, say, take a path of their own, with races and tails of its own.
+            if watched and (seen := judging.watched_at(stage, prepared.case)):
+                finding = watching.failed("fail", seen)
                 return Finding("fail", f"At {where}: {finding.reason}", finding.evidence)
     except Faulted as fault:
         if judging.task.info.derived_small and fault.fault.kind != "unsupported":
