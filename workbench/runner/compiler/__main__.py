@@ -22,7 +22,7 @@ from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
 from workbench.core.plan import Diagnostic
 from workbench.core.wire import MAX_FRAME_BYTES, FrameError, read_frame, write_frame
-from workbench.runner.compiler.children import Child, fork, gather, private
+from workbench.runner.compiler.children import Child, fork, gather, private, reap
 from workbench.runner.compiler.chosen import nvrtc_headers
 from workbench.runner.compiler.headers import Headers
 from workbench.runner.compiler.messages import (
@@ -244,6 +244,7 @@ def main() -> None:
         while (request := read_frame(commands, BuildRequest, limit=2 * MAX_FRAME_BYTES)) is not None:
             write_frame(answers, process.build(request))
             process.precompiled.make_for(request)
+            reap()
 
 
 if __name__ == "__main__":
