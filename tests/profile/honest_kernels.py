@@ -239,6 +239,19 @@ __syncthreads(); y[blockIdx.x] = before + mine;"""
             " struct NAME_b : NAME_base { __device__ float f(float v) override { return v + 2; } };",
         )
     ),
+    "function_pointer": Honest(
+        _k(
+            "float (*p)(float) = n ? NAME_f : NAME_g; float v = x[0]; for (int i = 0; i < n; ++i) v = p(v); y[0] = v;",
+            before="__device__ float NAME_f(float v) { return v * 2; } __device__ float NAME_g(float v) { return v + 2; }",
+        )
+    ),
+    "switch_without_default": Honest(
+        _k(
+            "switch (n) { case 0: y[0] = x[1]; break; case 1: y[3] = x[5] * 3; break; case 2: y[4] = x[7] * 2; break;"
+            " case 3: y[5] = x[1] + 3; break; case 4: y[6] = x[3] * 5; break; case 5: y[8] = x[9] + 1; break;"
+            " case 6: y[2] = x[9]; break; default: __builtin_unreachable(); }"
+        )
+    ),
     # --- small types
     "half": Honest(
         _k(

@@ -84,6 +84,10 @@ UNPLACED = (
     "a forged line",
     "state behind a table of functions",
     "state behind a function chosen at run time",
+    "call of an argument",
+    "call of what memory holds",
+    "call of a number",
+    "call from a table at a computed index",
 )
 """The first says itself where it comes from; the others may call each function of that type, of other kernels too."""
 ATTACKS: dict[str, tuple[str, str, Callable[[int], bool]]] = {}
@@ -201,6 +205,56 @@ _attack(
     "dependent launch",
     _kernel('asm volatile("griddepcontrol.launch_dependents;"); y[0] = x[0] * 2;'),
     _from_90,
+)
+
+_F = "typedef float (*NAME_F)(float); __device__ float NAME_f(float v) { return v * 2; }"
+_F += " __device__ float NAME_g(float v) { return v + 2; }"
+_attack(
+    "call of an argument",
+    "indirect call",
+    _kernel("float (*p)(float) = n > 3 ? NAME_f : (NAME_F)(long long)n; y[0] = p(x[0]);", _F),
+)
+_attack(
+    "call of what memory holds",
+    "indirect call",
+    _kernel("y[0] = n ? (*(NAME_F*)(x + 2))(x[0]) : NAME_f(x[1]);", _F),
+)
+_attack(
+    "call of a number",
+    "indirect call",
+    _kernel("y[0] = ((NAME_F)4096)(x[0]);", _F),
+)
+_attack(
+    "call from a table at a computed index",
+    "indirect call",
+    _kernel("y[0] = NAME_t[n](x[0]);", _F + " __device__ const NAME_F NAME_t[2] = {NAME_f, NAME_g};"),
+)
+_attack(
+    "jump by a table without a bound",
+    "indirect call",
+    _kernel(
+        'asm volatile("{ ts: .branchtargets A1, A2; brx.idx %0, ts; A1: st.global.u32 [%1], 1; bra D;'
+        ' A2: st.global.u32 [%1], 7; D: }" :: "r"(n), "l"(y)); y[1] = x[0] * 2;'
+    ),
+)
+_LAUNDER = 'long long v = (long long)&NAME_k; asm volatile("" : "+l"(v));'
+_K = 'extern "C" __global__ void NAME_k(float* y) { y[0] = 1; }'
+_attack("code read as data", "code", _kernel(f"{_LAUNDER} y[0] = x[0] * *(int*)v;", _K))
+_attack("code written", "code", _kernel(f"{_LAUNDER} *(int*)v = n; y[0] = x[0] * 2;", _K))
+_attack(
+    "string written",
+    "state",
+    _kernel(
+        'const char* p = "text of NAME"; asm volatile("st.u8 [%0], %1;" :: "l"(p + n), "r"(3)); y[0] = x[0] * p[n + 1];'
+    ),
+)
+_attack("profiler event", "instruction", _kernel('asm volatile("pmevent 3;"); y[0] = x[0] * 2;'))
+_attack(
+    "surface",
+    "instruction",
+    _kernel(
+        'asm volatile("sust.b.1d.b32.trap [%0, {4}], {%1};" :: "l"((long long)n), "f"(x[0])); y[0] = x[0] * 2;'
+    ),
 )
 
 

@@ -73,6 +73,14 @@ def test_a_system_call_is_refused_at_its_line(audited: Audit, body: str) -> None
     assert found and {f.line for f in found} == {3}
 
 
+def test_a_table_whose_address_is_kept_in_memory_is_named(audited: Audit) -> None:
+    text = f"""__device__ float t[4] = {{1, 2, 3, 4}};
+{KERNEL} {{ float* volatile p[2]; p[0] = t; p[1] = y; *p[n] = x[0] * 2; y[1] = x[1] + t[n]; }}"""
+    assert audited(text).unchecked == ("writes to `t` through an address kept in memory",)
+    reads = text.replace("*p[n] = x[0] * 2;", "y[2] = *p[n] * 2;")
+    assert not audited(reads).unchecked and not audited(reads).failed
+
+
 def test_a_trap_is_allowed(audited: Audit) -> None:
     assert not audited(f"{KERNEL} {{ if (n < 0) __trap(); y[0] = x[0] * 2; }}").findings
 

@@ -17,7 +17,7 @@ import msgspec
 
 from workbench.core.build import CudaBuild, Kernel
 from workbench.core.errors import JudgeError
-from workbench.profile import dataflow
+from workbench.profile import dataflow, transfers
 from workbench.profile.constants import SPECIAL_REGISTERS, TIMERS, ConstantLayout, constant_layout
 from workbench.profile.cubin import BadCubin, read_cubin
 from workbench.profile.ptx import entry_parameters, own_assembly
@@ -40,6 +40,14 @@ _CALLS = {
 }
 _WAITS = ("cuda/std/__thread/threading_support.h", "cuda/std/__atomic/wait/polling.h")
 """Where libcu++ backs off while it waits for a barrier, a semaphore or an atomic; it looks at the timer for that."""
+_STRAY = (
+    "The kernel calls or jumps to an address that comes from an argument, from memory or from a table at a computed "
+    "index, which can lead anywhere. Choose between functions by a switch, or pass them as template parameters."
+)
+_TEXTURE = "uses a texture or surface, which no plan can make; read the buffer by its pointer"
+_FORBIDDEN = dict.fromkeys(
+    ["TEX", "TLD", "TLD4", "TXD", "TXQ", "TMML", "SULD", "SUST", "SUATOM", "SURED", "SUQ"], _TEXTURE
+) | {"PMTRIG": "triggers a profiler's event (pmevent); remove it"}
 _DEPENDENT = {"ACQBULK": "waits for a dependent launch", "PREEXIT": "starts a dependent launch"}
 
 
@@ -47,7 +55,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that the code does and must not (`severity` "fail"), or that a person should know ("warn")."""
 
     what: str
-    """"state", "clock", "launch identity", "system call", "constants", "dependent launch", "copies only", "fills
+    """"state", "clock", "launch identity", "system call", "constants", "dependent launch", "indirect call", "code",
+    "instruction", "copies only", "fills
     only"."""
     kernel: str
     """As the plan names it."""
@@ -143,11 +152,20 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
                 if layout is not None:
                     for why, line, severity in _constants(function, number, layout, base, end, kernel):
                         state.find("constants", name, line, why, severity)
+                if (forbidden := _FORBIDDEN.get(instruction.name)) is not None:
+                    state.find("instruction", name, own_line(instruction), f"The kernel {forbidden}.")
                 if instruction.name in _DEPENDENT:
                     why = f"{_DEPENDENT[instruction.name]} (griddepcontrol); launches run one after another here"
                     state.find("dependent launch", name, own_line(instruction), f"The kernel {why}.")
+            for instruction in transfers.stray(function, cubin, reached.addresses):
+                state.find("indirect call", name, own_line(instruction), _STRAY)
             flow = dataflow.follow(function, reached.addresses)
             flows.append(flow)
+            if flow.unplaced:
+                for symbol in sorted(flow.kept & set(reached.initialised)):
+                    state.unchecked[f"writes to `{readable(symbol)}` through an address kept in memory"] = (
+                        None
+                    )
             if flow.float_atomics:
                 state.float_atomics[name] = None
             if flow.arrival:
@@ -234,6 +252,12 @@ def _check_globals(state: _Audit, kernel: Kernel, reached: Reached) -> None:
         state.find("system call", kernel.name, own_line(use.by) if use.by else 0, f"The kernel {what}.")
     for symbol in reached.initialised:
         state.tables[symbol] = None
+    for use in reached.code:
+        why = (
+            f"The kernel takes the address of the kernel `{readable(use.symbol)}`, through which code can be read or "
+            "changed. Launch it from the plan."
+        )
+        state.find("code", kernel.name, own_line(use.by) if use.by else 0, why)
     if reached.unresolved:
         state.unchecked["globals behind computed addresses"] = None
 

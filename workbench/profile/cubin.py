@@ -96,6 +96,9 @@ class Cubin:
     relocations: dict[str, tuple[Relocation, ...]] = field(default_factory=dict)
     """By the name of the section that is patched."""
 
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """Of the kernels' own constants (`.nv.constant2.<kernel>`) and of initialised globals, by section name."""
+
     def constant_bytes(self, symbol: str) -> int:
         """Constant memory that the source asked for: `__constant__` (bank 3) and the kernel's own literals (bank 2).
 
@@ -146,6 +149,11 @@ def _read(data: bytes) -> Cubin:
         sections={s.name: s["sh_size"] for s in sections},
     )
     for section in sections:
+        if (
+            section.name.startswith((".nv.constant2.", ".nv.global.init"))
+            and section["sh_type"] != "SHT_NOBITS"
+        ):
+            cubin.contents[section.name] = section.data()
         if isinstance(section, RelocationSection):
             target = section.name.removeprefix(".rela").removeprefix(".rel")
             more = tuple(_relocations(section, symbols))

@@ -19,6 +19,7 @@ from workbench.profile.registers import (
     constant_reads,
     constant_value,
     destination,
+    falls_through,
     predicates,
     sources,
     stored_registers,
@@ -161,6 +162,10 @@ class Flow:
     """It acts on what other threads have left so far: an atomic whose result is used, a volatile or acquiring load."""
     written: list[tuple[str, Instruction]] = field(default_factory=list)
     """Globals with an initial value that it writes."""
+    kept: set[str] = field(default_factory=set)
+    """Globals whose address it puts into memory, from where it is not followed."""
+    unplaced: bool = False
+    """It writes to an address that came out of memory."""
 
 
 @dataclass
@@ -247,7 +252,7 @@ def follow(function: SassFunction, addresses: dict[int, str]) -> Flow:
             _step(instruction, registers, flow, addresses)
             ever |= registers.computed
             registers = paths.leave(instruction, registers)
-            falls = bool(instruction.predicate) or instruction.name not in _ENDS
+            falls = falls_through(instruction)
     if not flow.computes and any(i.name in ("CALL", "BRX", "BRXU", "JMX") for i in function.instructions):
         # Values come back from a callee, whose code stands elsewhere: whatever was ever computed may be what is stored.
         stored = [stored_registers(i) for i in function.instructions if i.name in STORES]
@@ -332,6 +337,7 @@ def _is_move(instruction: Instruction) -> bool:
 
 def _store(instruction: Instruction, registers: _Registers, flow: Flow) -> None:
     stored = stored_registers(instruction)
+    flow.kept |= {registers.points_to[r] for r in stored if r in registers.points_to}
     if instruction.name in ("STS", "STL", "STSM", "STTM", "STAS"):
         # Through shared or local memory a value is as it was; what is loaded from there counts as loaded.
         if stored & registers.computed:
@@ -339,6 +345,7 @@ def _store(instruction: Instruction, registers: _Registers, flow: Flow) -> None:
         return
     flow.computes |= bool(stored & registers.computed)
     flow.copies |= bool(stored & registers.loaded)
+    flow.unplaced |= bool(address_registers(instruction) & registers.loaded)
     for register in sorted(address_registers(instruction)):
         if register in registers.points_to:
             symbol = registers.points_to[register]

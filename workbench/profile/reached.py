@@ -27,6 +27,8 @@ class Use:
 
     symbol: str
     by: Instruction | None
+    taken: bool = False
+    """Its address stands in constant bank 4 or in a global, where code can read it."""
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Reached:
     uninitialised: list[Use] = field(default_factory=list)
     initialised: list[str] = field(default_factory=list)
     undefined: list[Use] = field(default_factory=list)
+    code: list[Use] = field(default_factory=list)
+    """Kernels whose address is taken."""
     addresses: dict[int, str] = field(default_factory=dict)
     """Offset in bank 4 to the symbol whose address stands there."""
     unresolved: bool = False
@@ -54,6 +58,8 @@ def reach(cubin: Cubin, functions: dict[str, SassFunction], kernel: str) -> Reac
     todo: list[Use] = [Use(kernel, None)]
     while todo:
         use = todo.pop(0)
+        if use.taken and use.symbol in cubin.kernels:
+            reached.code.append(use)
         if use.symbol in seen:
             continue
         seen.add(use.symbol)
@@ -113,13 +119,13 @@ def _bank_uses(function: SassFunction, reached: Reached) -> list[Use]:
                 base = values.get(read.index)
                 if base is None:
                     reached.unresolved = True
-                    found += [Use(symbol, instruction) for symbol in reached.addresses.values()]
+                    found += [Use(symbol, instruction, taken=True) for symbol in reached.addresses.values()]
                     continue
                 start += base
             # A wide load may take two addresses at once; the second half of one is its own word.
             for offset in range(start & ~7, start + read.bytes, 8):
                 if offset in reached.addresses:
-                    found.append(Use(reached.addresses[offset], instruction))
+                    found.append(Use(reached.addresses[offset], instruction, taken=True))
         value = constant_value(instruction) if not instruction.predicate else None
         for register in destination(instruction):
             values[register] = value
@@ -130,7 +136,7 @@ def _pointed_to(cubin: Cubin, symbol: Symbol, use: Use) -> list[Use]:
     """Symbols whose addresses an initialised global holds."""
     end = symbol.value + max(symbol.size, 1)
     return [
-        Use(r.symbol, use.by)
+        Use(r.symbol, use.by, taken=True)
         for r in cubin.relocations.get(symbol.section, ())
         if symbol.value <= r.offset < end
     ]

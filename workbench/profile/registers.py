@@ -90,7 +90,7 @@ def constant_reads(instruction: Instruction) -> list[ConstantRead]:
 
 def destination(instruction: Instruction) -> tuple[str, ...]:
     """Registers that it writes (predicates left out); a wide result names both halves."""
-    if instruction.name in _NO_RESULT:
+    if instruction.name in _NO_RESULT or "SETP" in instruction.name or instruction.name == "FCHK":
         return ()
     for part in operands(instruction)[:3]:
         match = re.fullmatch(r"(U?R)(\d+)(?:\.\w+)*", part)
@@ -113,6 +113,17 @@ def sources(instruction: Instruction) -> set[str]:
         # The result stands first; the same name further on is a source.
         text = text.replace(results[0], "", 1)
     return set(_REGISTER.findall(text))
+
+
+_ENDS = frozenset(["BRA", "EXIT", "RET", "JMP", "BRX", "JMX", "BRXU", "JMXU", "KILL"])
+
+
+def falls_through(instruction: Instruction) -> bool:
+    """Whether what follows in the code may run next: not after a branch that is always taken."""
+    if instruction.name not in _ENDS or instruction.predicate:
+        return True
+    # From sm_100 on a condition may stand among the operands: BRA.U UP0, `(label).
+    return bool(re.match(r"\s*[!~]?U?(?:P\d|R[Z\d])", instruction.operands)) and instruction.name == "BRA"
 
 
 def predicates(instruction: Instruction, first: int) -> tuple[str, ...]:
