@@ -98,15 +98,18 @@ class _Ways:
                     todo.append(number)
 
     def _lost(self, call: Instruction, register: str) -> bool:
-        """Whether a call may change a register: the ABI keeps R1 and those from R16 on; the assembler's own functions
-        keep what they do not name."""
-        targets = set(_LABEL.findall(call.operands)) - {self.function.symbol}
-        places = dict(self.function.labels)
-        if len(targets) == 1 and (name := next(iter(targets))) in places and "$__internal_" in name:
-            start = places[name]
-            end = min((e for e in self.entries if e > start), default=len(self.function.instructions))
-            return any(register in destination(i) for i in self.function.instructions[start:end])
-        return register != "R1" and (register[0] == "U" or int(register[1:]) < 16)
+        """Whether a call may change a register. The ABI keeps R1 and those from R16 on; ptxas also keeps in others what
+        no function of the section writes, as it knows them all."""
+        if register == "R1" or (
+            register[0] == "R" and int(register[1:]) >= 16 and "$__internal_" not in call.operands
+        ):
+            return False
+        code = self.function.instructions
+        first = min((at for at in self.entries if at), default=len(code))
+        inside = call.offset < code[first].offset if first < len(code) else True
+        if ".ABS" in call.opcode or not inside:
+            return True
+        return any(register in destination(i) for i in code[first:])
 
     # --- values
 
