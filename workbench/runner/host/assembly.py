@@ -16,13 +16,15 @@ _NAME = re.compile(r"\b(memcpy|memmove|memset)\b")
 
 
 # What -ftrivial-auto-var-init=pattern puts into local variables: g++ 0xFE in each byte, clang++ 0xAA (NaN for floats).
-# Here it is something else, so that a result which depends on it differs between the two builds: for g++ all ones, which
-# is NaN in every float (what is read and then multiplied by zero, say in an online softmax, is no zero); for clang++ a
-# finite number, since its own pattern is the NaN.
+# Here it is something else, so that a result which depends on it differs between the two builds. For g++, whose pattern
+# is -1.7e38, that is +infinity: a maximum that starts there is wrong, where one that starts at -1.7e38 is right; times
+# zero it is no zero (an online softmax without a first sum); and what -1.7e38 turns into NaN (the root of a sum), it does
+# not. A NaN would fail the first, which fmaxf drops, and the last. Arrays that are filled byte by byte get 3.4e38. For
+# clang++ it is a finite number, since its own pattern is the NaN.
 _OTHER = {
-    "-16843010": "-1",
-    "4278124286": "-1",
-    "-72340172838076674": "-1",
+    "-16843010": "2139095040",
+    "4278124286": "2139095040",
+    "-72340172838076674": "9187343241974906880",
     "-1431655766": "1431655765",
     "-6148914691236517206": "6148914691236517205",
 }
@@ -38,9 +40,9 @@ def _elsewhere(row: str) -> str:
     """The same row with the other pattern in place of the compiler's."""
     match = _MEMSET.match(row)
     if match:
-        return f"{match[1]}$255{match[3]}" if match[2] else f"{match[4]}255{match[6]}"
+        return f"{match[1]}$127{match[3]}" if match[2] else f"{match[4]}127{match[6]}"
     if "movi" in row:
-        return _MOVI.sub(r"\g<1>255", row)
+        return _MOVI.sub(r"\g<1>127", row)
     return _PATTERN.sub(lambda m: _OTHER[m[0]], row)
 
 
@@ -61,7 +63,7 @@ def watched(assembly: str) -> str:
             rows[i] = _NAME.sub(r"wb_seen_\1", row)
         elif _BROADCAST.match(row):
             for back in range(max(i - 4, 0), i):
-                rows[back] = _BYTE.sub(r"\1$255\2", rows[back])
+                rows[back] = _BYTE.sub(r"\1$127\2", rows[back])
         elif "\t.loc" not in row:
             rows[i] = _elsewhere(row)
     return "\n".join(rows)
