@@ -112,7 +112,7 @@ def test_the_readmes_first_line_from_open_to_an_accepted_kernel_on_disk_and_back
     terminal.open("tasks/rmsnorm.py")
     terminal.until("rmsnorm", "1 PyTorch", "class Model", "4 Population")
     terminal.until("✓ PASS", "gates on host", "needs GPU")
-    terminal.until("judge ready", "✓ 3 passed")
+    terminal.until("judge ready", "✓ 4 passed")
     terminal.press("a")
     accepted = terminal.until("★ accepted", "★ 1 accepted")
     terminal.press("q")
@@ -125,7 +125,7 @@ def test_the_readmes_first_line_from_open_to_an_accepted_kernel_on_disk_and_back
     terminal.close()
 
     terminal.open("tasks/rmsnorm.py")
-    again = terminal.until("★ accepted", "✓ 3 passed", "judge ready")
+    again = terminal.until("★ accepted", "✓ 4 passed", "judge ready")
     assert len(_rows(accepted)) == 3
     assert _rows(again) == _rows(accepted)
     assert len(list(terminal.sessions.glob("rmsnorm-*"))) == 1
@@ -146,7 +146,7 @@ def test_a_copy_edited_with_the_editor_of_the_settings_is_judged_as_a_child_and_
         'theme = "nord"',
     )
     terminal.open("tasks/rmsnorm.py")
-    terminal.until("✓ PASS", "✓ 3 passed")
+    terminal.until("✓ PASS", "✓ 4 passed")
     assert "48;2;46;52;64" in terminal.screen("-e")  # nord's background, #2e3440
     terminal.press("e")
     terminal.until(", edited", "c0004")
@@ -173,11 +173,11 @@ def _engine_of(terminal: Tmux) -> int:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the engine through /proc")
 def test_an_engine_that_is_killed_loses_nothing_that_was_shown_and_r_starts_it_again(terminal: Tmux) -> None:
     terminal.open("tasks/softmax.py")
-    before = _rows(terminal.until("✓ PASS", "✓ 3 passed", "judge ready"))
+    before = _rows(terminal.until("✓ PASS", "✓ 4 passed", "judge ready"))
     os.kill(_engine_of(terminal), signal.SIGKILL)
     terminal.until("The engine has stopped", "r starts it again")
     terminal.press("r")
-    after = terminal.until("✓ 3 passed", "judge ready")
+    after = terminal.until("✓ 4 passed", "judge ready")
     assert "The engine has stopped" not in after
     assert _rows(after) == before
     terminal.press("a")
