@@ -126,7 +126,7 @@ def test_the_readmes_first_line_from_open_to_an_accepted_kernel_on_disk_and_back
 
     terminal.open("tasks/rmsnorm.py")
     again = terminal.until("★ accepted", "✓ 4 passed", "judge ready")
-    assert len(_rows(accepted)) == 3
+    assert len(_rows(accepted)) == 4
     assert _rows(again) == _rows(accepted)
     assert len(list(terminal.sessions.glob("rmsnorm-*"))) == 1
     terminal.press("q")
