@@ -210,16 +210,19 @@ async def test_a_task_that_kills_its_process_is_reported(judge: JudgeClient, tmp
         await judge.load_task(str(task), target="host")
 
 
-async def test_a_task_that_closes_the_standard_streams_prints_into_nothing_that_is_opened_later(
-    judge: JudgeClient, tmp_path: Path
+@pytest.mark.parametrize("stream", [0, 1, 2])
+async def test_a_task_that_closes_a_standard_stream_is_refused_and_the_judge_keeps_its_own(
+    judge: JudgeClient, tmp_path: Path, stream: int
 ) -> None:
     task = tmp_path / "closes.py"
-    closing = "import contextlib, os\nfor n in range(3):\n    with contextlib.suppress(OSError):\n        os.close(n)\n"
+    closing = f"import os\nos.close({stream})\n"
     task.write_text(Path(NORM).read_text().replace("import torch", closing + "import torch", 1))
-    await judge.load_task(str(task), target="host")
+    with pytest.raises(TaskError, match=rf"closes a standard stream \(file descriptor {stream}\)"):
+        await judge.load_task(str(task), target="host")
     for number in range(3):
         where = os.readlink(f"/proc/{judge.pid}/fd/{number}")
         assert where == "/dev/null" or where.startswith("pipe:"), (number, where)
+    await judge.load_task(NORM, target="host")
     judged = await judge.judge("c1", GOOD)
     assert judged.verdict is not None and judged.verdict.outcome == "pass", judged.verdict.reason
 

@@ -14,6 +14,7 @@ from workbench.core.messages import DebugCandidate, Debugged, Judge, Judged, Loa
 from workbench.core.plan import LIMITS
 from workbench.core.task import FunctionalForm, TaskInfo
 from workbench.core.verdict import Gate
+from workbench.judge.worker.streams import reopened_standard_streams
 
 if TYPE_CHECKING:
     from workbench.judge.worker.parts import Parts
@@ -58,16 +59,19 @@ class Bench:
             raise JudgeError(
                 f"{request.arch} is not an architecture known here.", do=f"Known: {', '.join(LIMITS)}."
             )
-        from workbench.judge.worker.streams import hold_standard_streams
         from workbench.judge.worker.task.loader import load_task
 
         self._progress("loading the task")
-        task = load_task(
-            request.path, target=request.target, revision=request.revision, progress=self._progress
-        )
+        try:
+            task = load_task(
+                request.path, target=request.target, revision=request.revision, progress=self._progress
+            )
+        except TaskError as error:
+            raise _stream_closed() or error from None
+        if fault := _stream_closed():
+            raise fault
         if not task.sizes:
             raise TaskError(f"{request.path} has no size that can be judged.", do="Declare a `small` size.")
-        hold_standard_streams()
         self._task, self._request = task, request
         self._progress("")
         return task.info
@@ -126,3 +130,14 @@ class Bench:
         """End every process."""
         if self._parts is not None:
             self._parts.close()
+
+
+def _stream_closed() -> TaskError | None:
+    """What to say where the task just loaded has closed a standard stream, which is open again afterwards."""
+    if not (closed := reopened_standard_streams()):
+        return None
+    # It would close them again for each size, beside threads that open pipes: one of those could be hit.
+    return TaskError(
+        f"The task closes a standard stream (file descriptor {closed[0]}).",
+        do="Leave descriptors 0, 1 and 2 open: redirect with contextlib.redirect_stdout.",
+    )

@@ -18,8 +18,12 @@ def take_standard_streams() -> tuple[int, int]:
     return incoming, outgoing
 
 
-def hold_standard_streams() -> None:
-    """Open what a task closed of descriptors 0 to 2, to nowhere: a buffer that got such a number would be printed into."""
+def reopened_standard_streams() -> tuple[int, ...]:
+    """Open what a task closed of descriptors 0 to 2, to nowhere; returns which.
+
+    A file or a pipe opened later would get such a number, and what is printed would go into it.
+    """
+    closed = []
     for number in range(3):
         try:
             os.fstat(number)
@@ -27,3 +31,5 @@ def hold_standard_streams() -> None:
             # The lowest free number, which is this one: those below are open.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
+            closed.append(number)
+    return tuple(closed)
