@@ -57,6 +57,7 @@ def main() -> None:
         match message:
             case LoadTask():
                 revision = message.revision
+                write_frame(out, JudgeProgress(text="loading the task"))  # as the real one says
                 answer = load(message)
                 task = answer.info if isinstance(answer, TaskReady) else None
                 write_frame(out, answer)

@@ -149,11 +149,11 @@ def test_a_copy_edited_with_the_editor_of_the_settings_is_judged_as_a_child_and_
     terminal.until("✓ PASS", "✓ 4 passed")
     assert "48;2;46;52;64" in terminal.screen("-e")  # nord's background, #2e3440
     terminal.press("e")
-    terminal.until(", edited", "c0004")
+    terminal.until(", edited", "c0005")
     (work,) = terminal.sessions.glob("*/work/*.cu")
     work.write_text(work.read_text().replace("// mine", "int broken = ;"))
     terminal.until(
-        "c0005", "✗ compile", "✗ 1 failed", "judge ready"
+        "c0006", "✗ compile", "✗ 1 failed", "judge ready"
     )  # a gate shows before its verdict is kept
     terminal.press("q")
     terminal.until("left=0")
@@ -173,11 +173,11 @@ def _engine_of(terminal: Tmux) -> int:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the engine through /proc")
 def test_an_engine_that_is_killed_loses_nothing_that_was_shown_and_r_starts_it_again(terminal: Tmux) -> None:
     terminal.open("tasks/softmax.py")
-    before = _rows(terminal.until("✓ PASS", "✓ 4 passed", "judge ready"))
+    before = _rows(terminal.until("✓ PASS", "✓ 3 passed", "judge ready"))
     os.kill(_engine_of(terminal), signal.SIGKILL)
     terminal.until("The engine has stopped", "r starts it again")
     terminal.press("r")
-    after = terminal.until("✓ 4 passed", "judge ready")
+    after = terminal.until("✓ 3 passed", "judge ready")
     assert "The engine has stopped" not in after
     assert _rows(after) == before
     terminal.press("a")
