@@ -44,7 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Redirect the user's folders before anything of workbench is imported; child processes inherit them."""
     home = Path(tempfile.mkdtemp(prefix="workbench-tests-"))
     home.chmod(0o755)  # a sandboxed process that gave up root still has to reach what it may read
-    for name in _FOLDER_VARIABLES:
+    # A worker of pytest-xdist inherits the compile cache, which many processes may use at once, and nothing else.
+    own = _FOLDER_VARIABLES[1:] if hasattr(config, "workerinput") else _FOLDER_VARIABLES
+    for name in own:
         folder = home / name.lower()
         folder.mkdir()
         os.environ[f"XDG_{name}_HOME"] = str(folder)
@@ -66,17 +68,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # for --dist loadgroup: a file stays whole unless it says what in it belongs together
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and (reason := why_no_gpu()):
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def _seed_of(request: pytest.FixtureRequest) -> str:
+    # Not the node's id: pytest-xdist adds the group to it, and the same test alone would draw something else.
+    return f"{_SEED}:{request.node.path.name}:{request.node.name}"
+
+
 @pytest.fixture(autouse=True)
 def _seeded(request: pytest.FixtureRequest) -> Iterator[None]:
     """Python's own generator starts anew in each test, from the run's seed and the test's name."""
     state = random.getstate()
-    random.seed(f"{_SEED}:{request.node.nodeid}")
+    random.seed(_seed_of(request))
     yield
     random.setstate(state)
 
@@ -84,7 +94,7 @@ def _seeded(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """A seed for this test: the run's seed and the test's name give the same one again."""
-    chosen = random.Random(f"{_SEED}:{request.node.nodeid}").getrandbits(31)
+    chosen = random.Random(_seed_of(request)).getrandbits(31)
     print(f"seed {chosen} (WORKBENCH_TEST_SEED={_SEED})")
     return chosen
 

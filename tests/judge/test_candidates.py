@@ -19,6 +19,15 @@ from workbench.judge.worker.gates.determinism import NOT_SEEN as RACES
 from workbench.judge.worker.gates.poison import NOT_SEEN as UNWRITTEN
 
 CASES = [(task, name) for task, names in EXPECTED.items() for name in names]
+
+
+def _of(task: str) -> pytest.MarkDecorator:
+    """Tests of one task share its verdicts, so they stay in one process; tasks are spread over processes."""
+    return pytest.mark.xdist_group(f"candidates of {task}")
+
+
+EACH_TASK = [pytest.param(task, marks=_of(task)) for task in EXPECTED]
+EACH = [pytest.param(task, name, marks=_of(task), id=f"{task}-{name}") for task, name in CASES]
 VerdictOf = Callable[[str, str], Verdict]
 
 
@@ -39,7 +48,7 @@ def verdict_of(judge: WarmJudge) -> VerdictOf:
     return find
 
 
-@pytest.mark.parametrize(("task", "name"), CASES, ids=[f"{task}-{name}" for task, name in CASES])
+@pytest.mark.parametrize(("task", "name"), EACH)
 def test_a_candidate_gets_the_verdict_it_deserves(task: str, name: str, verdict_of: VerdictOf) -> None:
     verdict = verdict_of(task, name)
     assert came_out(verdict) == EXPECTED[task][name], complaint(verdict)
@@ -56,7 +65,7 @@ def test_the_table_holds_enough_of_each_kind() -> None:
     assert {gate for gate in GATES if not kinds[gate]} == {"timing", "floor", "recheck"}
 
 
-@pytest.mark.parametrize(("task", "name"), CASES, ids=[f"{task}-{name}" for task, name in CASES])
+@pytest.mark.parametrize(("task", "name"), EACH)
 def test_a_candidate_says_in_its_first_line_what_it_is(task: str, name: str) -> None:
     words = {"pass": ("Honest", "Right on finite inputs"), "error": ("Honest", "Cannot be judged")}
     first = (CANDIDATES / task / f"{name}.cu").read_text().partition("\n")[0]
@@ -64,7 +73,7 @@ def test_a_candidate_says_in_its_first_line_what_it_is(task: str, name: str) -> 
     assert first.startswith(tuple(f"// {word}" for word in allowed)), first
 
 
-@pytest.mark.parametrize("task", EXPECTED)
+@pytest.mark.parametrize("task", EACH_TASK)
 def test_a_verdict_can_be_reproduced_and_says_what_it_leaves_open(task: str, verdict_of: VerdictOf) -> None:
     for name in EXPECTED[task]:
         verdict = verdict_of(task, name)
@@ -88,18 +97,21 @@ def test_a_verdict_can_be_reproduced_and_says_what_it_leaves_open(task: str, ver
             assert verdict.reason
 
 
+@_of("norm")
 def test_what_the_instrumented_run_sees_is_not_in_the_list_of_unchecked(verdict_of: VerdictOf) -> None:
     for task, name in (("odd_bytes", "guarded"), ("norm", "two_pass"), ("norm", "float_atomics")):
         unchecked = verdict_of(task, name).unchecked
         assert not {SLACK, RACES, UNWRITTEN} & set(unchecked), unchecked
 
 
+@_of("library_step")
 def test_what_cannot_be_instrumented_stays_in_the_list_of_unchecked(verdict_of: VerdictOf) -> None:
     unchecked = verdict_of("library_step", "library_product").unchecked
     assert {RACES, UNWRITTEN} <= set(unchecked)
     assert any("library steps" in what and "access" in what for what in unchecked)
 
 
+@_of("norm")
 def test_the_racing_lines_and_threads_are_named(verdict_of: VerdictOf) -> None:
     verdict = verdict_of("norm", "missing_barrier")
     evidence = next(g for g in verdict.gates if g.name == "determinism").evidence
@@ -107,21 +119,25 @@ def test_the_racing_lines_and_threads_are_named(verdict_of: VerdictOf) -> None:
     assert evidence["thread"] != evidence["other_thread"] and "shared memory" in evidence["buffer"]
 
 
+@_of("norm")
 def test_float_atomics_pass_with_a_warning(verdict_of: VerdictOf) -> None:
     gates = {gate.name: gate for gate in verdict_of("norm", "float_atomics").gates}
     assert gates["determinism"].status == "warn"
 
 
+@_of("norm")
 def test_a_barrier_that_threads_which_returned_never_reach_is_a_warning(verdict_of: VerdictOf) -> None:
     gates = {gate.name: gate for gate in verdict_of("norm", "barrier_after_return").gates}
     assert gates["determinism"].status == "warn"
 
 
+@_of("norm")
 def test_a_size_that_require_excludes_is_not_covered_and_not_failed(verdict_of: VerdictOf) -> None:
     gates = {gate.name: gate for gate in verdict_of("norm", "requires").gates}
     assert gates["shapes"].evidence["not_covered"]
 
 
+@_of("norm")
 def test_a_wrong_element_comes_with_its_inputs_and_seed(verdict_of: VerdictOf) -> None:
     verdict = verdict_of("norm", "wrong_scale")
     evidence = next(g for g in verdict.gates if g.name == "numerics").evidence
@@ -131,6 +147,7 @@ def test_a_wrong_element_comes_with_its_inputs_and_seed(verdict_of: VerdictOf) -
     assert evidence["constant_ratio"] == pytest.approx(2, rel=1e-3)
 
 
+@_of("norm")
 def test_unwritten_elements_are_named_by_index(verdict_of: VerdictOf) -> None:
     verdict = verdict_of("norm", "unwritten_rows")
     evidence = next(g for g in verdict.gates if g.name == "poison").evidence
@@ -138,12 +155,14 @@ def test_unwritten_elements_are_named_by_index(verdict_of: VerdictOf) -> None:
     assert evidence["indices"][0] == [1, 0]
 
 
+@_of("norm")
 def test_a_fault_names_its_kernel_and_its_line(verdict_of: VerdictOf) -> None:
     verdict = verdict_of("norm", "divergent_barrier")
     evidence = next(g for g in verdict.gates if g.name == "determinism").evidence
     assert evidence["kernel"] == "rms_norm"
 
 
+@_of("norm")
 @pytest.mark.parametrize("name", ["inline_ptx", "cub_block_reduce", "libcuxx_atomics"])
 def test_what_the_host_cannot_run_is_an_error_that_names_it(name: str, verdict_of: VerdictOf) -> None:
     verdict = verdict_of("norm", name)
@@ -152,6 +171,7 @@ def test_what_the_host_cannot_run_is_an_error_that_names_it(name: str, verdict_o
     assert passed[:3] == ["parse", "compile", "audit"]
 
 
+@_of("norm")
 @pytest.mark.parametrize("name", ["unset_sum", "unset_maximum"])
 def test_a_variable_that_is_never_set_is_named_with_its_line(name: str, verdict_of: VerdictOf) -> None:
     verdict = verdict_of("norm", name)
@@ -162,6 +182,7 @@ def test_a_variable_that_is_never_set_is_named_with_its_line(name: str, verdict_
     assert f"{variable}, declared in line" in gate.reason
 
 
+@_of("huge")
 @pytest.mark.parametrize("name", ["int_index", "int_row", "int_define", "bytes"])
 def test_an_overflow_at_a_size_that_is_never_run_names_line_block_and_element(
     name: str, verdict_of: VerdictOf
@@ -175,6 +196,7 @@ def test_an_overflow_at_a_size_that_is_never_run_names_line_block_and_element(
     assert "32 bits are too few" in gate.reason
 
 
+@_of("norm")
 def test_nan_that_does_not_come_out_again_only_warns_with_the_element(verdict_of: VerdictOf) -> None:
     gates = {g.name: g for g in verdict_of("norm", "drops_nan").gates}
     assert gates["numerics"].status == "warn"
