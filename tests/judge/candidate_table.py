@@ -29,6 +29,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "drops_nan": "pass",
         "hangs_on_nan": "pass",
         "shuffles": "pass",
+        "own_pattern": "pass",
         # The code does what it must not.
         "reads_clock": "audit",
         "static_counter": "audit",

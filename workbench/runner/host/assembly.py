@@ -21,32 +21,62 @@ _NAME = re.compile(r"\b(memcpy|memmove|memset)\b")
 # zero it is no zero (an online softmax without a first sum); and what -1.7e38 turns into NaN (the root of a sum), it does
 # not. A NaN would fail the first, which fmaxf drops, and the last. Arrays that are filled byte by byte get 3.4e38. For
 # clang++ it is a finite number, since its own pattern is the NaN.
-_OTHER = {
-    "-16843010": "2139095040",
-    "4278124286": "2139095040",
-    "-72340172838076674": "9187343241974906880",
-    "-1431655766": "1431655765",
-    "-6148914691236517206": "6148914691236517205",
-}
-_PATTERN = re.compile(r"(?<![\w.])(" + "|".join(sorted(_OTHER, key=len, reverse=True)) + r")(?!\w)")
-_MEMSET = re.compile(r"^(\s*movl\s+)\$(254|170)(,\s*%esi\b.*)$|^(\s*mov\s+w1,\s*)(254|170)\b(.*)$")
-# Small arrays are filled by a vector of one byte, which is loaded just before.
+_BYTES = {"gcc": 0xFE, "clang": 0xAA}
+_OTHER = {"gcc": 0x7F800000, "clang": 0x55555555}
+# Arrays are filled by memset; small ones by a vector of one byte, which is loaded just before.
+_MEMSET = re.compile(r"^(\s*movl\s+)\$(\d+)(,\s*%esi\b.*)$|^(\s*mov\s+w1,\s*)(\d+)\b(.*)$")
 _BROADCAST = re.compile(r"^\s*vpbroadcastb\s")
-_BYTE = re.compile(r"^(\s*movl\s+)\$(?:-2|254|-86|170)(,\s*%e\w+)$")
+_BYTE = re.compile(r"^(\s*movl\s+)\$(-?\d+)(,\s*%e\w+)$")
 _MOVI = re.compile(r"^(\s*movi\s+v\d+\.(?:16|8)b,\s*)(?:0xfe|0xf{15}e|-2|0xaa|0xf{14}aa)$")
 
-
-def _elsewhere(row: str) -> str:
-    """The same row with the other pattern in place of the compiler's."""
-    match = _MEMSET.match(row)
-    if match:
-        return f"{match[1]}$127{match[3]}" if match[2] else f"{match[4]}127{match[6]}"
-    if "movi" in row:
-        return _MOVI.sub(r"\g<1>127", row)
-    return _PATTERN.sub(lambda m: _OTHER[m[0]], row)
+_LITERAL = re.compile(
+    r"(?<![\w.])(0[xX][\da-fA-F]{1,16}|0[bB][01]{1,64}|(?:0|[1-9]\d{0,19}))[uUlLzZ]{0,3}(?![\w.])"
+)
+_SEPARATOR = re.compile(r"(?<=[\da-fA-F])'(?=[\da-fA-F])")
+_MINUS_TWO = re.compile(r"(?<![\w)\]])-2\b")
 
 
-def watched(assembly: str) -> str:
+class Pattern:
+    """What the compiler puts into locals that nobody set, as its assembly writes it, and what stands there instead.
+
+    A constant of the same bits that the candidate itself writes (or makes of one of its own by a complement, a sign or
+    a shift) cannot be told apart, so it stays.
+    """
+
+    def __init__(self, family: str, text: str = "") -> None:
+        """The pattern of a compiler ("gcc", "clang") in the assembly of `text`, its defines included."""
+        written = {int(number, 0) for number in _LITERAL.findall(_SEPARATOR.sub("", text))}
+        written |= {made for n in written for made in (~n, -n, n << 1)}
+        self._other: dict[str, str] = {}
+        for bits in (32, 64):
+            pattern = int.from_bytes(bytes([_BYTES[family]]) * (bits // 8), "little")
+            if pattern not in {n & ((1 << bits) - 1) for n in written}:
+                other = _OTHER[family] * (1 if bits == 32 else (1 << 32) + 1)
+                self._other |= {str(pattern): str(other), str(pattern - (1 << bits)): str(other)}
+        byte = _BYTES[family]
+        signed = _MINUS_TWO.search(text) if byte == 0xFE else byte - 256 in written
+        taken = byte in written or signed
+        self._bytes = () if taken else (str(byte), str(byte - 256))
+        choices = "|".join(sorted(self._other, key=len, reverse=True))
+        self._constant = re.compile(rf"(?<![\w.])({choices})(?!\w)") if choices else None
+
+    def replaced(self, row: str) -> str:
+        """The same row of assembly with the other value in place of the compiler's."""
+        if match := _MEMSET.match(row):
+            if (match[2] or match[5]) in self._bytes:
+                return f"{match[1]}$127{match[3]}" if match[2] else f"{match[4]}127{match[6]}"
+            return row
+        if self._bytes and "movi" in row:
+            return _MOVI.sub(r"\g<1>127", row)
+        return self._constant.sub(lambda m: self._other[m[0]], row) if self._constant else row
+
+    def replaced_byte(self, row: str) -> str:
+        """The same for the byte that a vector is filled with."""
+        match = _BYTE.match(row)
+        return f"{match[1]}$127{match[3]}" if match and match[2] in self._bytes else row
+
+
+def watched(assembly: str, pattern: Pattern) -> str:
     """The assembly with a red zone behind each variable of thread-local storage and our own memcpy, memmove, memset.
 
     The symbols keep their sizes, so the zones belong to nobody. Lines that look otherwise stay as they are: then a
@@ -63,7 +93,7 @@ def watched(assembly: str) -> str:
             rows[i] = _NAME.sub(r"wb_seen_\1", row)
         elif _BROADCAST.match(row):
             for back in range(max(i - 4, 0), i):
-                rows[back] = _BYTE.sub(r"\1$127\2", rows[back])
+                rows[back] = pattern.replaced_byte(rows[back])
         elif "\t.loc" not in row:
-            rows[i] = _elsewhere(row)
+            rows[i] = pattern.replaced(row)
     return "\n".join(rows)

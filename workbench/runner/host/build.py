@@ -12,7 +12,7 @@ from typing import Literal
 from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
 from workbench.core.plan import CompileOptions, Diagnostic
-from workbench.runner.host.assembly import watched
+from workbench.runner.host.assembly import Pattern, watched
 from workbench.runner.host.conditions import asks_for_compiler
 from workbench.runner.host.reserved import interposed, reserved
 from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
@@ -189,7 +189,9 @@ def compile_host(
             done = run([*compile_, "-S", "-o", "candidate.s", "candidate.cpp"])
             if not done.returncode:
                 assembly = folder / "candidate.s"
-                text = annotate(watched(assembly.read_text(errors="surrogateescape")))
+                written = "\n".join([device_text, *(value for _, value in options.defines)])
+                pattern = Pattern(prepared.toolchain.family, written)
+                text = annotate(watched(assembly.read_text(errors="surrogateescape"), pattern))
                 assembly.write_text(text, errors="surrogateescape")
                 runtime = str(prepared.watching_runtime)
                 # Without -fsanitize=thread, which would bring libtsan.
