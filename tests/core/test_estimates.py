@@ -19,13 +19,13 @@ COUNTED = {
 
 def test_an_estimate_reads_as_a_rank_and_what_it_rests_on() -> None:
     assert estimate_line(COUNTED) == (
-        "estimate 1.25 times the least traffic, limited by memory; loads use 12 %; 992 bank conflicts; 50 % of lanes active"
+        "1.25 times the least traffic, limited by memory; loads use 12 % of their sectors; 992 bank conflicts; 50 % of lanes active"
     )
     assert worst_lines(COUNTED) == ["line 7: loads use 4 of the 32 bytes of each sector"]
 
 
 def test_what_was_not_counted_is_said() -> None:
-    assert estimate_line({"relative_cost": 1.0}) == "estimate 1 times the least traffic; nothing counted"
+    assert estimate_line({"relative_cost": 1.0}) == "1 times the least traffic; nothing counted"
 
 
 def test_anything_else_says_nothing() -> None:

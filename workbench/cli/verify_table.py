@@ -84,7 +84,9 @@ class Table:
             for gate in verdict.gates:
                 if gate.status == "warn":
                     lines += _wrapped(f"warns {gate.name}: {gate.reason}", _INDENT)
-            for text in (estimate_line(verdict.estimate), *worst_lines(verdict.estimate)[:1]):
+            if said := estimate_line(verdict.estimate):
+                lines += _wrapped(f"estimate, not a speed: {said}", _INDENT, hanging=2)
+            for text in worst_lines(verdict.estimate)[:1]:
                 lines += _wrapped(text, _INDENT, hanging=2)
             return lines
         if verdict.outcome == "error":

@@ -7,17 +7,17 @@ from typing import Any
 
 
 def estimate_line(found: Mapping[str, Any] | None) -> str:
-    """What was counted, and the rank; "" where there is no estimate or it is not one of ours."""
+    """What was counted, and the rank, to stand behind the word "estimate"; "" where there is none, or none of ours."""
     cost = _number(found, "relative_cost")
     if found is None or cost is None:
         return ""
-    parts = [f"estimate {cost:.3g} times the least traffic"]
+    parts = [f"{cost:.3g} times the least traffic"]
     if isinstance(found.get("limit"), str):
         parts[0] += f", limited by {found['limit']}"
     for way in ("load", "store"):
         share = _number(found, f"{way}_efficiency")
         if share is not None and _number(found, f"{way}_sectors"):
-            parts.append(f"{way}s use {100 * share:.0f} %")
+            parts.append(f"{way}s use {100 * share:.0f} % of their sectors")
     conflicts, lanes = _number(found, "bank_conflicts"), _number(found, "active_lanes")
     if conflicts:
         parts.append(f"{conflicts:,.0f} bank conflicts")
