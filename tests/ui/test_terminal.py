@@ -79,7 +79,9 @@ class Tmux:
         subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False)
 
     def _tmux(self, *arguments: str) -> str:
-        environment = {k: v for k, v in os.environ.items() if k not in ("TMUX", "NO_COLOR")}
+        # A process of pytest-xdist has COLUMNS and LINES, which would go before the terminal's own size.
+        not_ours = ("TMUX", "NO_COLOR", "COLUMNS", "LINES")
+        environment = {k: v for k, v in os.environ.items() if k not in not_ours}
         done = subprocess.run(
             ["tmux", "-S", self.socket, "-f", "/dev/null", *arguments],
             capture_output=True,
