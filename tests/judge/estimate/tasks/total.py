@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-n = 1 << 24
+n = 1 << 17
 
-sizes = {"small": {"n": 1 << 12}, "full": {"n": 1 << 24}}
+sizes = {"small": {"n": 1 << 12}, "full": {"n": 1 << 17}}
 
 
 class Model(nn.Module):
