@@ -169,6 +169,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "starts_at_flt_min": "numerics",
         "place_in_the_window": "numerics",
         "no_guard_on_the_left": "bounds",
+        "unset_maximum": "poison",
     },
     "topk": {
         "warp_picks": "pass",

@@ -146,6 +146,8 @@ def _far_apart(output: Output, one: Bytes, two: Bytes) -> tuple[int, ...] | None
     a, b = a.double(), b.double()
     apart = (a - b).abs() > 0.02 * (a.abs() + b.abs())
     apart |= a.isnan() != b.isnan()
+    # An infinity is what the instrumented build puts into unset floats: it is as far from any number as can be.
+    apart |= (a != b) & (a.isinf() | b.isinf()) & ~(a.isnan() | b.isnan())
     if not bool(apart.any()):
         return None
     at = int(apart.flatten().to(torch.uint8).argmax())
