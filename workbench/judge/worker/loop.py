@@ -18,6 +18,7 @@ from workbench.core.errors import TaskError, WorkbenchError
 from workbench.core.messages import (
     CancelJudging,
     DebugCandidate,
+    Debugged,
     FindFunctionalForm,
     FromJudge,
     FunctionalFormReady,
@@ -124,7 +125,7 @@ class Worker:
             case Judge():
                 self._judge(bench, message)
             case DebugCandidate():
-                self._send(bench.debug(message))
+                self._send(self._debug(bench, message))
             case FindFunctionalForm():
                 self._find_form(bench)
             case _:
@@ -160,6 +161,12 @@ class Worker:
             judged = bench.judge(message, tick, lambda: candidate in self._cancelled or self._stopping)
         except Cancelled:
             judged = Judged(candidate=candidate, verdict=None, cancelled=True)
+        except Exception as error:  # outside of any gate: this candidate's verdict is lost, not the judge
+            from workbench.judge.worker.assemble import without_task
+
+            traceback.print_exc()
+            reason = f"The judge failed while it made the verdict ({_words(error)})."
+            judged = Judged(candidate=candidate, verdict=without_task(message, reason))
         finally:
             with self._guard:
                 self._current = None
@@ -169,6 +176,14 @@ class Worker:
             # Interrupted parts may look like a candidate's fault: no verdict is built on them.
             judged = Judged(candidate=candidate, verdict=None, cancelled=True)
         self._send(judged)
+
+    def _debug(self, bench: Bench, message: DebugCandidate) -> Debugged:
+        try:
+            return bench.debug(message)
+        except Exception as error:
+            traceback.print_exc()
+            stopped = f"The judge failed while it ran the candidate ({_words(error)})."
+            return Debugged(candidate=message.candidate, ran=False, stopped=stopped)
 
     def _find_form(self, bench: Bench) -> None:
         try:
