@@ -20,7 +20,7 @@ from workbench.judge.worker.task.gradients import Gradients
 from workbench.judge.worker.task.imports import describe
 from workbench.judge.worker.task.indices import index_outputs
 from workbench.judge.worker.task.options import Options
-from workbench.judge.worker.task.program import Instance, Program
+from workbench.judge.worker.task.program import RUNNING, Instance, Program
 from workbench.judge.worker.task.randomness import reseeded, seed_everything
 from workbench.judge.worker.task.reference import Call, Reference, Values
 from workbench.judge.worker.task.signature import is_scalar
@@ -139,8 +139,9 @@ def _settled_as_it_is(
 
 
 def _seeded(reference: Reference, seed: int) -> Call:
-    seed_everything(seed)
-    return _run(reference)
+    with RUNNING:
+        seed_everything(seed)
+        return _run(reference)
 
 
 def _run(reference: Reference, values: Values | None = None) -> Call:
@@ -218,8 +219,8 @@ def replay(instance: Instance, seed: int) -> dict[str, Any]:
     Raises:
         TaskError: it gives other shapes than before.
     """
-    seed_everything(seed & 0x7FFFFFFF)
-    with reseeded(seed & 0xFFFFFFF):
+    with RUNNING, reseeded(seed & 0xFFFFFFF):
+        seed_everything(seed & 0x7FFFFFFF)
         args, kwargs = instance.get_inputs(seed & 0x7FFFFFFF)
     from workbench.judge.worker.task.signature import bind_inputs
 

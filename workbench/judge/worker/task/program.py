@@ -155,9 +155,11 @@ class Instance:
                 do="Derive it from nn.Module.",
             )
         args, kwargs = self._init_inputs()
-        torch.manual_seed(MODEL_SEED)
         try:
             with program.running(self.where):
+                torch.manual_seed(
+                    MODEL_SEED
+                )  # under the lock: no other thread draws between this and the model
                 model = cls(*args, **kwargs)
                 program.files.load_weights(model, self.where)
         except BaseException as error:
@@ -190,7 +192,6 @@ class Instance:
         """
         function = getattr(self.module, "get_inputs", None)
         name = self.program.file.file.name
-        torch.manual_seed(seed)
         if function is None:
             if self.program.files.declared_inputs is None:
                 raise TaskError(
@@ -199,7 +200,7 @@ class Instance:
                 )
             result = self.program.files.declared_inputs
         else:
-            result = self._drawn(function, "get_inputs()")
+            result = self._drawn(function, "get_inputs()", seed)
         if isinstance(result, torch.Tensor):
             return [result], {}
         if isinstance(result, dict):
@@ -211,10 +212,12 @@ class Instance:
             do="Return a list of forward's inputs.",
         )
 
-    def _drawn(self, function: Callable, what: str) -> Any:
+    def _drawn(self, function: Callable, what: str, seed: int | None = None) -> Any:
         taken = signature.accepts(function)
         try:
             with self.program.running(self.where):
+                if seed is not None:
+                    torch.manual_seed(seed)  # under the lock, as for the model
                 return function(**{k: v for k, v in self.values.items() if k in taken})
         except BaseException as error:
             raise self.program.failure(what, error) from None
