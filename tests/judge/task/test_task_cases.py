@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import torch
@@ -172,3 +173,24 @@ def test_two_inputs_that_are_always_equal_stay_equal(load: Load) -> None:
     for name in task.cases():
         values = task.draw(task.sizes[0], 2, name).values
         assert torch.equal(torch.as_tensor(values["input:q"]), torch.as_tensor(values["input:k"])), name
+
+
+def test_what_holds_for_the_inputs_of_one_size_holds_for_all(load: Load) -> None:
+    sizes = "n = 64\nsizes = {'small': {'n': 64}, 'odd': {'n': 33}, 'long': {'n': 90}}\n"
+    model = "class Model(nn.Module):\n    def forward(self, x):\n        return x.log()\n"
+    inputs = "def get_inputs():\n    return [torch.rand(n, 64) + 1]\n"
+    declared = load(
+        sizes + model + inputs + "def input_distributions():\n    return {'x': ('uniform', 5, 6)}\n"
+    )
+    undeclared = [s for s in declared.random_sizes(random.Random(5), 3)]
+    for size in [*declared.sizes, *undeclared]:
+        x = x_of(declared.draw(size, 3))
+        assert float(x.min()) >= 5 and float(x.max()) <= 6, size
+
+    picky = "class Model(nn.Module):\n    def forward(self, x):\n        assert x[0, 0] == 7\n        return x + 1\n"
+    own = "def get_inputs():\n    x = torch.randn(n, 64)\n    x[0, 0] = 7 + (x.mean() > 9)\n    return [x]\n"
+    replayed = load(sizes + picky + own)
+    for size in replayed.sizes:
+        case = replayed.draw(size, 3)
+        assert float(x_of(case)[0, 0]) == 7
+        replayed.expected(size, case)

@@ -16,6 +16,7 @@ from workbench.core.task import FunctionalForm, Output, Parameter, Scalar, SizeS
 from workbench.core.verdict import Target
 from workbench.judge.worker.task import gradients, inspection
 from workbench.judge.worker.task.cases import CASES, STATE_CASES, draw_inputs, redraw_state
+from workbench.judge.worker.task.distributions import declare
 from workbench.judge.worker.task.estimate import Work, bytes_moved
 from workbench.judge.worker.task.imports import fingerprint, locate
 from workbench.judge.worker.task.limits import (
@@ -283,6 +284,7 @@ class LoadedTask:
             instance = self._program.instantiate(size.values)
             reference = Reference(instance, fresh_module=self._judged.reference.fresh_module)
             structures, replayed = inspection.structures_of(instance)
+            declare(structures, self.options, [])
             self._forget_random_sizes()
             self._benches[key] = Bench(size, reference, structures, replayed or self._judged.replayed)
         return self._benches[key]
@@ -356,6 +358,9 @@ def load_task(path: str, *, target: Target, revision: int, progress: Progress = 
         million = work // 1_000_000
         plan.notes.append(f"large for the host: {million} million multiply-adds and elements a call")
     inspection.try_generator(found, benches[0], options, heavy=heavy)
+    for bench in benches[1:]:
+        declare(bench.structures, options, [])
+        bench.replayed = bench.replayed or benches[0].replayed
     task = _assemble(program, options, plan, found, judged, benches, heavy=heavy)
     progress("ready")
     return task
