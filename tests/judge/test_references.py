@@ -6,12 +6,15 @@ import gc
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from workbench.core.errors import TaskError
-from workbench.judge.worker.references import OtherSizes, References, prepare
+from workbench.core.task import SizeSpec
+from workbench.judge.worker import references
+from workbench.judge.worker.references import OtherSizes, Prepared, References, prepare
 from workbench.judge.worker.task.loader import LoadedTask, load_task
 
 NORM = Path(__file__).parent / "candidates" / "norm" / "task.py"
@@ -102,3 +105,23 @@ def test_a_check_that_raises_is_the_tasks_fault(tmp_path: Path, seed: int) -> No
     assert prepared.expected is not None
     with pytest.raises(TaskError, match="AttributeError"):
         prepared.refused(prepared.expected.eager)
+
+
+def test_a_drawn_size_at_which_the_reference_raises_says_nothing_and_a_declared_one_ends_the_verdict(
+    norm: LoadedTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(what: str) -> OtherSizes:
+        def refused(task: LoadedTask, size: SizeSpec, *rest: Any) -> Prepared:
+            if (size in task.sizes) == (what == "declared"):
+                raise TaskError("`Model.forward` raises ValueError.")
+            return prepare(task, size, *rest)
+
+        monkeypatch.setattr(references, "prepare", refused)
+        with ThreadPoolExecutor(1) as pool:
+            return OtherSizes(pool, norm, 2)
+
+    declared, *drawn = raises("drawn").prepared()
+    assert not declared[0].failure and drawn
+    assert all(len(cases) == 1 and "ValueError" in cases[0].failure for cases in drawn)
+    with pytest.raises(TaskError, match="ValueError"):
+        raises("declared").prepared()

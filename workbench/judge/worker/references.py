@@ -200,13 +200,21 @@ class OtherSizes:
         return declared + [size for size in drawn if _values(size) not in known]
 
     def _prepare(self) -> list[list[Prepared]]:
-        return [
-            [
-                prepare(self._task, size, self._drawn.at("size", number, name), name, self._backward)
-                for name in ("random", *self._hard(size, number))
-            ]
-            for number, size in enumerate(self._sizes.result())
-        ]
+        found = []
+        for number, size in enumerate(self._sizes.result()):
+            names = ("random", *self._hard(size, number))
+            try:
+                cases = [
+                    prepare(self._task, size, self._drawn.at("size", number, name), name, self._backward)
+                    for name in names
+                ]
+            except TaskError as error:
+                if size in self._task.sizes:
+                    raise
+                # Nobody asked for this size: where the reference does not run on the draw, it says nothing.
+                cases = [Prepared(Case("random", 0, {}), size, None, [], {}, failure=str(error))]
+            found.append(cases)
+        return found
 
     def _hard(self, size: SizeSpec, number: int) -> list[str]:
         hard = [name for name in self._task.cases() if name != "random"]

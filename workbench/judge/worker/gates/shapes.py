@@ -77,6 +77,11 @@ def _run(judging: Judging) -> Finding:
         if isinstance(answer, NotCovered):
             not_covered[described(size)] = answer.reason
             continue
+        if prepared[0].failure:
+            judging.unchecked.append(
+                f"size {described(size)}: the reference does not run ({prepared[0].failure})"
+            )
+            continue
         fitted = _fitted(judging, size, answer, prepared)
         if isinstance(fitted, Finding):
             return _softened(judging, fitted)
