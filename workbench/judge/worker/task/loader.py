@@ -17,16 +17,14 @@ from workbench.core.verdict import Target
 from workbench.judge.worker.task import gradients, inspection
 from workbench.judge.worker.task.cases import CASES, STATE_CASES, draw_inputs, redraw_state
 from workbench.judge.worker.task.distributions import declare
+from workbench.judge.worker.task.drawn_sizes import drawn_values
 from workbench.judge.worker.task.estimate import Work, bytes_moved
 from workbench.judge.worker.task.imports import fingerprint, locate
 from workbench.judge.worker.task.limits import (
     HEAVY_WORK,
     HOST_ELEMENTS_LAST,
     HOST_ELEMENTS_LIMIT,
-    HOST_WORK,
     HOST_WORK_LIMIT,
-    STRETCHED_WORK,
-    WHOLE_WORK,
     TooLarge,
 )
 from workbench.judge.worker.task.options import Options, read_options
@@ -46,14 +44,7 @@ from workbench.judge.worker.task.structure import Structure
 
 Progress = Callable[[str], None]
 _DRAWS = 3
-_RANDOM_TRIES = 12
-SHORTEST = 7
-"""No free dimension is made shorter than this for the sake of another one."""
 _DRAWN_SIZES_KEPT = 8
-_WIDTHS = (4, 16, 32, 64, 128, 256, 512, 1024)
-_TAILS = (1, 2, 3, -1, 4, 12)
-TAIL = 32
-"""What is left over a multiple of this is kept when a drawn size is shortened."""
 
 
 class Case:
@@ -139,25 +130,6 @@ class LoadedTask:
                 kept.instance.release()
         return self._specs[key]
 
-    def _whole(self, long: str, free: Mapping[str, tuple[int, int]], rng: random.Random) -> SizeSpec | None:
-        """One free dimension exactly as long as the largest declared size, the others so short that the host can.
-
-        So a kernel that is special at that very length, or at a grid of that many blocks, does not get through.
-        """
-        short = {n: min(low + rng.randint(0, 1), high) for n, (low, high) in free.items()}
-        for _ in range(12):
-            values = short | {long: free[long][1]}
-            tried = attempt(self._program, self._judged.spec.values | values, "meta")
-            if not tried.why and tried.work <= WHOLE_WORK:
-                spec = self.size_at(values)
-                known = {_key(s.values) for s in self.sizes if s.judged}
-                return spec if spec is not None and spec.judged and _key(spec.values) not in known else None
-            wider = max((n for n in short if n != long), key=lambda n: short[n])
-            if short[wider] <= SHORTEST:
-                return None
-            short[wider] = max(short[wider] * 2 // 3, SHORTEST)
-        return None
-
     def random_sizes(self, rng: random.Random, count: int) -> list[SizeSpec]:
         """At most `count` sizes with other values of the free dimensions, small enough for the host.
 
@@ -166,48 +138,26 @@ class LoadedTask:
 
         Fewer come back where the reference refuses values (divisibility, say) or nothing small enough is found.
         """
+        known = {_key(s.values) for s in self.sizes}
+
+        def work(values: Mapping[str, int]) -> int | None:
+            tried = attempt(self._program, {**self._judged.spec.values, **values}, "meta")
+            return None if tried.why else tried.work
+
+        def serves(values: Mapping[str, int]) -> bool:
+            spec = self.size_at(values)
+            return spec is not None and spec.judged and _key(spec.values) not in known
+
         free: dict[str, tuple[int, int]] = {}
         for name in self.info.free_dims:
             seen = [s.values[name] for s in self.sizes]
             free[name] = (max(min(seen) // 2, 1), max(seen))
         found: dict[tuple, SizeSpec] = {}
-        for number in range(_RANDOM_TRIES * count if free else 0):
-            if len(found) >= count:
-                break
-            draw = _with_tail if number % 3 < 2 else _log_uniform  # some references refuse odd sizes
-            values = {n: draw(rng, low, high) for n, (low, high) in free.items()}
-            limit = HOST_WORK if len(free) > 1 or number else STRETCHED_WORK
-            stretched = number < len(free)
-            if (
-                stretched
-                and len(free) > 1
-                and (whole := self._whole(list(free)[number], free, rng)) is not None
-            ):
-                found[_key(whole.values)] = whole
-                continue
-            if stretched:
-                # As long as can be in one dimension, and short in the others: an index cut to 8 bits shows there.
-                long = list(free)[number]
-                values = {n: min(low + rng.randint(0, 1), high) for n, (low, high) in free.items()}
-                values[long] = _log_uniform(rng, max(free[long][1] // 2, free[long][0]), free[long][1])
-            for _ in range(24):
-                tried = attempt(self._program, self._judged.spec.values | values, "meta")
-                if tried.why or tried.work <= limit:
-                    break
-                largest = max(values, key=lambda n: values[n] / free[n][0])
-                # The cube root: right at once where work grows with the cube, and near the limit elsewhere.
-                scale = (limit / tried.work) ** (1 / 3) * rng.uniform(0.97, 1) if stretched else 0.5
-                tail = values[largest] % TAIL
-                values[largest] = max(int(values[largest] * scale), free[largest][0])
-                if not stretched and values[largest] > 2 * TAIL:
-                    values[largest] += tail - values[largest] % TAIL
-            spec = self.size_at(values)
-            if (
-                spec is not None
-                and spec.judged
-                and _key(spec.values) not in map(_key, (s.values for s in self.sizes))
-            ):
+        for values in drawn_values(rng, free, count, work, serves):
+            if serves(values) and (spec := self.size_at(values)) is not None:
                 found[_key(spec.values)] = spec
+                if len(found) >= count:
+                    break
         return list(found.values())
 
     def gradient_cases(self) -> tuple[str, ...]:
@@ -488,17 +438,6 @@ def environment() -> str:
 
 def _words(values: Mapping[str, int]) -> str:
     return ", ".join(f"{k}={v}" for k, v in values.items()) or "as it stands"
-
-
-def _with_tail(rng: random.Random, low: int, high: int) -> int:
-    """A few elements beside a multiple of a power of two between a vector's width and a block's."""
-    value = _log_uniform(rng, low, high)
-    width = rng.choice([w for w in _WIDTHS if w <= max(value, _WIDTHS[0])])
-    return min(max(round(value / width) * width + rng.choice(_TAILS), low), high)
-
-
-def _log_uniform(rng: random.Random, low: int, high: int) -> int:
-    return min(max(round(low * (high / low) ** rng.random()), low), high)
 
 
 def _key(values: Mapping[str, int]) -> tuple:
