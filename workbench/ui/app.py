@@ -8,11 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import msgspec
 from textual import on, work
-from textual.app import App, SuspendNotSupported
 from textual.binding import Binding
 from textual.screen import Screen
 
@@ -26,24 +25,18 @@ from workbench.core.messages import (
     EventHappened,
     MarkCandidate,
     StopEngine,
-    SubmitCandidate,
     ToEngine,
 )
 from workbench.ui import intents, themes
 from workbench.ui.documents import Documents
-from workbench.ui.editing import editor_command, run_editor, working_file
+from workbench.ui.edits import Edits
 from workbench.ui.link import Link, Opener, Opening
 from workbench.ui.screens.bench import BenchScreen
 from workbench.ui.text import clean
 from workbench.ui.view import View, take_picture
 
-if TYPE_CHECKING:
-    from workbench.ui.screens.editor import EditorScreen
-
 FRAME_S = 0.05
 """At most twenty pictures a second."""
-EDITED = ", edited"
-"""Ends the name of a child that a person wrote."""
 MODULE_CHARACTERS = 200_000
 TOAST_S = 5.0
 ONCE_S = 2.0
@@ -52,7 +45,7 @@ STAYS_S = 7 * 86400.0
 """Errors stay until they are dismissed."""
 
 
-class WorkbenchApp(App[None]):
+class WorkbenchApp(Edits):
     """One terminal on one session."""
 
     TITLE = "workbench"
@@ -287,69 +280,6 @@ class WorkbenchApp(App[None]):
         self._tell_answer(answer)
         return answer
 
-    @on(intents.Edit)
-    def _edit(self, event: intents.Edit) -> None:
-        event.stop()
-        self._edit_copy(event.candidate, event.inline)
-
-    @work(exclusive=True, group="edit")
-    async def _edit_copy(self, candidate: CandidateId, inline: bool) -> None:
-        try:
-            source = await self._documents.source(candidate)
-            command = None if inline else editor_command(self._editor)
-            if command is None:
-                self._edit_inline(candidate, source)
-                return
-            assert self._link is not None
-            path = working_file(self._link.session, candidate, source)
-            status = await run_editor(self, command, path)
-            edited = path.read_bytes()
-        except SuspendNotSupported:
-            self._edit_inline(candidate, source)
-            return
-        except WorkbenchError as error:
-            self.tell(str(error), "error")
-            return
-        except OSError as error:
-            self.tell(f"The editor or its file is not there: {error.strerror}.", "error")
-            return
-        if status != 0:
-            self.tell(f"{command[0]} ended with code {status}; {path} keeps what was saved.", "warning")
-        elif edited == source:
-            self.tell(f"Nothing was changed; {candidate} stays as it is.")
-        else:
-            await self._submit_child(candidate, edited, str(path))
-
-    def _edit_inline(self, candidate: CandidateId, source: bytes) -> None:
-        from workbench.ui.screens.editor import EditorScreen
-
-        text = source.decode("utf-8", "replace")
-        if clean(text) != text or text.encode() != source:
-            # A text area would send control characters to the terminal, and saving would change them.
-            self.tell(
-                f"{candidate} is no clean text; edit it in your own editor and open that file with o.",
-                "error",
-            )
-            return
-        if self._bench is not None and candidate in self._bench.view.candidates:
-            name = self._bench.view.candidates[candidate].name
-            self.push_screen(EditorScreen(candidate, name, text))
-
-    @work(group="requests")
-    async def on_editor_screen_saved(self, event: EditorScreen.Saved) -> None:
-        """Submit what was written on the screen."""
-        event.stop()
-        await self._submit_child(event.parent, event.text.encode(), None)
-
-    async def _submit_child(self, parent: CandidateId, source: bytes, path: str | None) -> None:
-        view = self._bench.view.candidates.get(parent) if self._bench else None
-        name = view.name if view is not None else parent
-        name = name if name.endswith(EDITED) else name + EDITED
-        request = SubmitCandidate(source=source, name=name, parents=(parent,), origin_path=path)
-        answer = await self._request(request)
-        if answer is not None and answer.ok:
-            self._choose(answer.candidate)
-
     def _choose(self, candidate: CandidateId | None) -> None:
         """Put the cursor on a candidate that a person just made."""
         if candidate is not None and self._bench is not None:
@@ -398,9 +328,20 @@ class WorkbenchApp(App[None]):
         event.stop()
         self._close(event.stop_engine)
 
-    def action_leave(self) -> None:
+    async def action_quit(self) -> None:
+        """The palette's Quit: an edit that is not saved is asked about first, and then the judge's work."""
+        if not self.leave_editor(self._quit_below):
+            self._quit_below()
+
+    async def action_leave(self) -> None:
         """Leave from any other screen."""
-        self._close(False)
+        await self.action_quit()
+
+    def _quit_below(self) -> None:
+        if self._bench is not None and self._bench in self.screen_stack:
+            self._bench.action_quit_bench()
+        else:
+            self._close(False)
 
     @work(exclusive=True, group="leave")
     async def _close(self, stop: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,19 +42,25 @@ class EditorScreen(Screen[None]):
         """The text is to be judged as a child of `parent`."""
 
         parent: CandidateId
+        name: str
+        original: str
         text: str
+        cursor: tuple[int, int]
 
-    def __init__(self, parent: CandidateId, name: str, text: str) -> None:
+    def __init__(
+        self, parent: CandidateId, name: str, text: str, *, draft: EditorScreen.Saved | None = None
+    ) -> None:
+        """Edit `text`, or go on with the `draft` of it that was not taken."""
         super().__init__()
         self._of, self._named, self._saved = parent, one_line(name), text
+        self._draft = draft
 
     def compose(self) -> ComposeResult:
         """What is edited, the text, and the keys."""
         head = f"A copy of {self._of} {self._named}: saved changes are judged as its child"
         yield Static(Content(head), id="editor-head", markup=False)
-        yield TextArea(
-            self._saved, id="editor", show_line_numbers=True, soft_wrap=False, tab_behavior="indent"
-        )
+        text = self._draft.text if self._draft is not None else self._saved
+        yield TextArea(text, id="editor", show_line_numbers=True, soft_wrap=False, tab_behavior="indent")
         keys: list[str | tuple[str, str]] = [
             ("ctrl+s", "bold $text-primary"),
             " judge it as a child   ",
@@ -67,6 +74,8 @@ class EditorScreen(Screen[None]):
         area = self.query_one(TextArea)
         _colour(area)
         area.focus()
+        if self._draft is not None:
+            area.move_cursor(self._draft.cursor)
 
     @property
     def changed(self) -> bool:
@@ -75,23 +84,35 @@ class EditorScreen(Screen[None]):
 
     def action_save(self) -> None:
         """Submit it and close."""
-        text = self.query_one(TextArea).text
+        area = self.query_one(TextArea)
         if self.changed:
-            self.post_message(self.Saved(self._of, text))
-            self._saved = text
+            self.post_message(self.Saved(self._of, self._named, self._saved, area.text, area.cursor_location))
+            self._saved = area.text
         self.dismiss(None)
 
     def action_leave(self) -> None:
         """Close; ask first where something would be lost."""
-        if not self.changed:
+        self.leave()
+
+    def leave(self, then: Callable[[], None] = lambda: None) -> None:
+        """Close as escape does, and call `then` where nothing is left to be lost.
+
+        After saving it is not called: the engine may refuse, and then the editor comes back.
+        """
+
+        def close() -> None:
             self.dismiss(None)
-            return
+            self.app.call_later(then)
 
         def answered(key: str | None) -> None:
             if key == "s":
                 self.action_save()
             elif key == "d":
-                self.dismiss(None)
+                close()
+
+        if not self.changed:
+            close()
+            return
 
         self.app.push_screen(
             Question("Unsaved", "What you changed is not saved.", {"s": "saves", "d": "discards"}), answered
