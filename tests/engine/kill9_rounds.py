@@ -32,10 +32,10 @@ CLIENT = """
 import asyncio, os, sys
 from workbench.core.events import encode_event
 from workbench.core.messages import EventHappened
-from workbench.engine.client import EngineStart, _dial
+from workbench.engine.client import EngineStart, dial
 from workbench.engine.runtime import places
 async def main():
-    connection = _dial(places(sys.argv[1]).socket)  # a killed engine must not be started again by this screen
+    connection = dial(places(sys.argv[1]).socket)  # a killed engine must not be started again by this screen
     if connection is None:
         return
     client = await EngineStart(connection=connection).connect(author="bob")

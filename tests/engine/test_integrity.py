@@ -15,6 +15,19 @@ def in_state(state: str):  # type: ignore[no-untyped-def]
     return ready
 
 
+async def test_whoever_opens_a_session_whose_log_was_torn_or_changed_is_told(opened: World) -> None:
+    client = await opened.open()
+    await client.request(SubmitCandidate(source=b"one", name="one"))
+    await until(client, in_state("passed"))
+    opened.kill_engines()
+    log = opened.session / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines, lines[-1], b'{"type":"not']))
+    again = await opened.open()
+    told = " ".join(notice.text for notice in again.state.warnings)
+    assert "torn line" in told and "changed by another hand" in told
+
+
 async def test_a_candidate_or_verdict_that_was_edited_in_the_session_is_refused_by_name(
     opened: World,
 ) -> None:

@@ -20,6 +20,7 @@ from workbench.core.messages import (
     Answer,
     Attach,
     Attached,
+    CancelCandidate,
     EventHappened,
     MarkCandidate,
     ReadSource,
@@ -206,6 +207,22 @@ async def test_an_engine_without_a_screen_and_work_ends_by_itself(world: World) 
         ]
     )
     assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0
+
+
+async def test_a_session_opened_while_its_engine_ends_gets_the_next_engine(opened: World) -> None:
+    client = await opened.open()
+    answer = await client.request(SubmitCandidate(source=b"HANGS", name="one"))
+    await until(client, lambda s: any(v.state == "judging" for v in s.candidates.values()))
+    assert (await client.stop_engine()).ok  # its judge does not let go of the candidate at once
+    (ending,) = opened.engine_pids()
+    again = await opened.open()
+    assert again.session == client.session
+    # Also where the first one took its time: this one has the log's last word and takes requests.
+    assert (await again.request(CancelCandidate(candidate="c0001"))).ok
+    await until(again, lambda s: s.candidates["c0001"].state == "cancelled")
+    assert not alive(ending)
+    assert answer.candidate in again.state.candidates
+    assert [s._process is not None for s in opened.starts] == [True, True]
 
 
 @pytest.mark.parametrize("number", [2, 15])

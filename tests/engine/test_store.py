@@ -21,10 +21,12 @@ from workbench.core.events import (
     CandidateQueued,
     Event,
     Noticed,
+    SessionResumed,
     SessionStarted,
     VerdictReached,
     encode_event,
 )
+from workbench.core.session import fold
 from workbench.engine.sessions import create_folder
 from workbench.engine.store import Store, StoreError, read_log
 
@@ -88,6 +90,23 @@ def test_whatever_a_crash_leaves_behind_the_last_line_is_dropped_with_a_notice(
     store.append([Noticed(text="goes on")])
     store.close()
     assert [e.seq for e in read_log(log).events] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_what_is_noticed_on_opening_comes_after_the_event_that_takes_the_session_up_again(
+    folder: Path,
+) -> None:
+    written(folder)
+    log = folder / "events.jsonl"
+    for torn in (True, False):
+        if torn:
+            log.write_bytes(log.read_bytes() + b"{")
+        store, state = Store.open(folder, first=SessionResumed(version="1"))
+        store.close()
+        assert [n.text for n in state.warnings] == [
+            n.text for n in state.notices if torn and "torn" in n.text
+        ]
+        assert len(state.warnings) == torn
+        assert fold(read_log(log).events) == state
 
 
 def test_a_damaged_line_in_the_middle_is_one_clear_sentence_that_names_the_line(folder: Path) -> None:
@@ -253,10 +272,13 @@ def test_a_full_disk_loses_nothing_that_was_appended_and_works_again_once_there_
 def test_a_read_only_session_is_served_and_every_append_is_refused_in_one_sentence(small_disk: Path) -> None:
     folder = create_folder(small_disk / "sessions", "softmax.py")
     events = written(folder)
+    with open(folder / "events.jsonl", "ab") as log:
+        log.write(b"{")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     store, state = Store.open(folder)
     assert state.seq == len(events)
     assert store.refusal is not None
+    assert "torn" in state.warnings[-1].text
     for action in (
         lambda: store.append([Noticed(text="no")]),
         lambda: store.write_candidate("c0001", b""),

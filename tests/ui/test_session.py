@@ -177,6 +177,28 @@ async def test_an_engine_that_dies_is_said_and_r_starts_it_again_with_the_same_p
         await until(pilot, lambda: bench.chosen.mark == "accepted")
 
 
+async def test_what_was_noticed_before_the_screen_was_there_is_said_once_it_is_and_stays(
+    engine, until
+) -> None:
+    for event in (
+        ev.Noticed(text="an old trouble", level="warning"),
+        ev.SessionResumed(version="1"),
+        ev.Noticed(text="The log was changed by another hand.", level="warning"),
+        ev.Noticed(text="The log was changed by another hand.", level="warning"),
+        ev.Noticed(text="by the way", level="info"),
+    ):
+        engine._log(event)
+    app = app_on(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.messages_shown)
+        await pilot.pause(0.1)
+        (notice,) = app._notifications
+        assert "changed by another hand" in notice.message and "esc" in notice.message
+        assert notice.severity == "warning" and notice.timeout > 3600
+        await pilot.press("escape")
+        await until(pilot, lambda: not app.messages_shown)
+
+
 async def test_an_engine_that_cannot_start_says_why(until) -> None:
     engine = ScriptedEngine()
     engine.fails_to_start = "A session cannot be kept in /ro: Read-only file system."

@@ -31,6 +31,8 @@ class SessionState(msgspec.Struct, kw_only=True):
     """In the order in which they were added."""
     knobs: dict[CandidateId, tuple[Knob, ...]] = {}
     notices: list[ev.Noticed] = []
+    resumed_seq: int = 0
+    """The number of the event with which this engine took the session up; 0 for the one that started it."""
     last_proposals: ev.ProposalsMade | None = None
 
     def apply(self, event: ev.Event) -> None:
@@ -41,6 +43,7 @@ class SessionState(msgspec.Struct, kw_only=True):
             case ev.SessionStarted():
                 self.started = event
             case ev.SessionResumed():
+                self.resumed_seq = event.seq
                 self._interrupt()
             case ev.TaskLoaded():
                 self._load(event)
@@ -76,8 +79,14 @@ class SessionState(msgspec.Struct, kw_only=True):
     def basis(self) -> str | None:
         return self.task.basis if self.task is not None else None
 
-    def children(self, parent: CandidateId) -> list[CandidateView]:
-        return [c for c in self.candidates.values() if parent in c.parents]
+    @property
+    def warnings(self) -> list[ev.Noticed]:
+        """What is worth a person's attention since this engine took the session up, oldest first, each text once.
+
+        Number 0 is what could not be written down, on a read-only disk.
+        """
+        since = [n for n in self.notices if n.level != "info" and (not n.seq or n.seq > self.resumed_seq)]
+        return list({notice.text: notice for notice in since}.values())
 
     def _change(self, candidate: CandidateId, **fields: object) -> None:
         view = self.candidates.get(candidate)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -18,13 +19,16 @@ import msgspec
 from workbench import __version__
 from workbench.core.config import Config, load_config
 from workbench.core.errors import SessionError, UsageError, WorkbenchError
-from workbench.core.events import SessionStarted
+from workbench.core.events import SessionResumed, SessionStarted
 from workbench.core.locate import is_session
 from workbench.core.session import SessionState
-from workbench.engine.client import StartReport
+from workbench.engine.client import StartReport, dial
 from workbench.engine.runtime import Lock, places, task_lock
 from workbench.engine.sessions import create_folder, last_session, started, task_key, task_name
 from workbench.engine.store import Store
+
+ENDING_LIMIT_S = 10.0
+"""How long an engine that ends may hold its session; its judge gets 4 s of it, its screens 1 s."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,8 +58,7 @@ async def _run(options: argparse.Namespace, report: _Report) -> int:
     folder, new, config = _choose(options)
     where = places(folder)
     lock = Lock(where.lock)
-    # An engine that is just ending holds the lock a moment longer; one that goes on is simply used.
-    if not lock.acquire(wait_s=0.0 if new else 0.5):
+    if not _take(lock, where.socket):
         report.started(folder, where.socket)
         return 0
     _log_to(where.log)
@@ -69,13 +72,34 @@ async def _run(options: argparse.Namespace, report: _Report) -> int:
             if choosing is not None:
                 choosing.release()
 
-        engine = Engine(store, state, config, resumed=not new, arch=options.arch, idle_s=options.idle_s)
+        # A disk that takes nothing now may do so later; the engine tries again then.
+        unsaid = not new and store.refusal is not None
+        engine = Engine(store, state, config, resumed=unsaid, arch=options.arch, idle_s=options.idle_s)
         await engine.serve(where.socket, listening)
     finally:
         if choosing is not None:
             choosing.release()
         lock.release()
     return 0
+
+
+def _take(lock: Lock, socket: Path) -> bool:
+    """True with the session's lock held; False where an engine that goes on serves the session.
+
+    One that is ending listens no more and holds the lock until its judge has ended too.
+
+    Raises:
+        SessionError: the lock is held for ENDING_LIMIT_S by an engine that does not listen.
+    """
+    ends = time.monotonic() + ENDING_LIMIT_S
+    while not lock.acquire(wait_s=0.05):
+        connection = dial(socket)
+        if connection is not None:
+            connection.close()
+            return False
+        if time.monotonic() >= ends:
+            raise SessionError("The session's last engine is ending and does not get on.", do="Try again.")
+    return True
 
 
 def _choose(options: argparse.Namespace) -> tuple[Path, bool, Config]:
@@ -94,7 +118,8 @@ def _choose(options: argparse.Namespace) -> tuple[Path, bool, Config]:
 
 
 def _open(folder: Path, options: argparse.Namespace, new: bool, target: str) -> tuple[Store, SessionState]:
-    store, state = Store.open(folder)
+    # Before what is noticed on opening, so that this belongs to the new engine's time.
+    store, state = Store.open(folder, first=None if new else SessionResumed(version=__version__))
     try:
         if new:
             first = SessionStarted(

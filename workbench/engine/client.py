@@ -84,7 +84,7 @@ class EngineStart:
             report = await self._report()
             if not report.ok:
                 raise SessionError(report.error, do=report.do)
-            connection = _dial(Path(report.socket))
+            connection = dial(Path(report.socket))
             if connection is None:
                 raise SessionError("The engine ended just after its start.", do="Try again.")
         reader, writer = await asyncio.open_unix_connection(sock=connection)
@@ -295,7 +295,7 @@ def start(
     root = Path(os.path.abspath(sessions or sessions_folder(task=task)))
     if not new:
         last = last_session(root, task, target=target)
-        connection = _dial(places(last).socket) if last is not None else None
+        connection = dial(places(last).socket) if last is not None else None
         if connection is not None:
             return EngineStart(connection=connection)
     arguments = ["--task", task_key(task), "--root", str(root)]
@@ -306,7 +306,7 @@ def start(
 def start_session(session: str | os.PathLike[str]) -> EngineStart:
     """As `start`, for the session in the folder `session`."""
     folder = os.path.abspath(session)
-    connection = _dial(places(Path(folder)).socket)
+    connection = dial(places(Path(folder)).socket)
     if connection is not None:
         return EngineStart(connection=connection)
     return _spawn(["--session", folder], None, None)
@@ -363,7 +363,7 @@ def _spawn(
     return EngineStart(process=process, status=read)
 
 
-def _dial(path: Path) -> socket.socket | None:
+def dial(path: Path) -> socket.socket | None:
     """A connection to the engine at `path`; None where nobody listens."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(2.0)  # an engine whose queue of new connections is full does not answer

@@ -70,32 +70,37 @@ class Engine:
             propose=self._propose,
         )
         self._commands = Commands(self.journal, self._population, self._bench, config, self._arch)
-        self._server = Server(self.journal, self._commands.carry_out, self._stopping.set)
+        self._server = Server(self.journal, self._commands.carry_out, self._stop)
         self._watcher = Watcher(self._saved)
         self._bench.on_task = self._watch
         self._proposed_for: object = None
         self._resumed = resumed
-        if resumed:
-            with contextlib.suppress(StoreError):  # a read-only session is served as it is
-                self._resume()
+        """That the session was taken up again is still to be recorded: its disk was full or read-only."""
 
     async def serve(self, socket: Path, listening: Callable[[], None]) -> None:
         """Listen at `socket`, tell `listening`, and serve until the end; the judge ends with it."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stop)
         await self._server.start(socket)
         listening()
         try:
             async with asyncio.TaskGroup() as group:
                 work = [group.create_task(self._work()), group.create_task(self._watcher.run())]
                 await self._until_idle()
+                # Before the judge is ended, which takes seconds: a screen that opens now must not get an engine that
+                # is on its way out; it starts another, which waits for this one's lock.
+                self._server.stop_listening()
                 for task in work:
                     task.cancel()
         finally:
             await self._server.close()
             remove_socket(socket)
             self.journal.store.close()
+
+    def _stop(self) -> None:
+        self._server.stop_listening()  # at once: whoever asked may open the session again as soon as it is answered
+        self._stopping.set()
 
     def _resume(self) -> None:
         self.journal.record(SessionResumed(version=__version__))

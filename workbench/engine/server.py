@@ -51,6 +51,7 @@ class Server:
         self._command = command
         self._stop = stop
         self._server: asyncio.Server | None = None
+        self._path: Path | None = None
         self._clients: set[_Client] = set()
         self.on_change: Callable[[], None] = lambda: None
         """Called when a client came or went."""
@@ -74,6 +75,7 @@ class Server:
         remove_socket(path)
         try:
             self._server = await asyncio.start_unix_server(self._connected, path=path)
+            self._path = path
             os.chmod(path, 0o600)
         except OSError as error:
             raise SessionError(
@@ -81,10 +83,16 @@ class Server:
                 do="Set XDG_RUNTIME_DIR to a folder of yours.",
             ) from None
 
+    def stop_listening(self) -> None:
+        """Take no further screen; those that are connected stay. The session's lock must still be held."""
+        if self._server is not None and self._path is not None:
+            self._server.close()
+            remove_socket(self._path)
+            self._path = None
+
     async def close(self) -> None:
         """Stop listening, let clients read what is queued (for a moment), and disconnect them."""
-        if self._server is not None:
-            self._server.close()
+        self.stop_listening()
         await asyncio.gather(*(client.finish() for client in tuple(self._clients)), return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

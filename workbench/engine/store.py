@@ -110,11 +110,14 @@ class Store:
         self._torn = False
 
     @classmethod
-    def open(cls, folder: Path) -> tuple[Store, SessionState]:
+    def open(cls, folder: Path, *, first: Event | None = None) -> tuple[Store, SessionState]:
         """Open the session at `folder` for writing, and fold its log.
 
         A torn tail is cut off and a `Noticed` event says so. A folder that cannot be written opens too: its state
-        is served, and every append raises the `StoreError` that `refusal` has already.
+        is served with what is to be noticed, and every append raises the `StoreError` that `refusal` has already.
+
+        Args:
+            first: recorded before what is to be noticed, where the session has begun.
 
         Raises:
             SessionError: the log cannot be read or is damaged, or another engine writes it.
@@ -164,18 +167,21 @@ class Store:
                 )
             )
         if contents.disordered:
-            count, first = len(contents.disordered), contents.disordered[0]
+            count, line = len(contents.disordered), contents.disordered[0]
             notices.append(
                 Noticed(
-                    text=f"The log was changed by another hand: {count} of its lines (first: line {first}) do not follow "
+                    text=f"The log was changed by another hand: {count} of its lines (first: line {line}) do not follow "
                     "the line before. Verify again what matters.",
                     level="warning",
                 )
             )
-        if notices and store._fd >= 0:
+        told = notices  # also where they cannot be written: whoever attaches hears of them
+        new = [first, *notices] if first is not None and state.started is not None else notices
+        if new and store._fd >= 0:
             with contextlib.suppress(StoreError):
-                for event in store.append(notices):
-                    state.apply(event)
+                told = store.append(new)
+        for event in told:
+            state.apply(event)
         return store, state
 
     def append(self, events: Sequence[Event], *, author: str = "") -> list[Event]:

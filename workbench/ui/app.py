@@ -39,6 +39,8 @@ FRAME_S = 0.05
 """At most twenty pictures a second."""
 MODULE_CHARACTERS = 200_000
 TOAST_S = 5.0
+WARNINGS_SHOWN = 5
+"""Of those from before the screen was there, the latest."""
 ONCE_S = 2.0
 """The same words are not said twice within so many seconds."""
 STAYS_S = 7 * 86400.0
@@ -168,6 +170,8 @@ class WorkbenchApp(Edits):
         self._lost = ""
         self._changed.update(attached.state.candidates)
         self._draw()
+        for notice in attached.state.warnings[-WARNINGS_SHOWN:]:  # nobody was there to hear them
+            self.tell(notice.text, notice.level, stays=True)
         self._submit_named()
         async for message in link.messages():
             self._fold(message)
@@ -312,15 +316,16 @@ class WorkbenchApp(Edits):
         event.stop()
         self.tell(event.words, event.level)
 
-    def tell(self, text: str, level: str = "information") -> None:
-        """A toast; an error stays until it is dismissed."""
+    def tell(self, text: str, level: str = "information", *, stays: bool = False) -> None:
+        """A toast; an error, or what `stays`, is there until it is dismissed."""
         now = time.monotonic()
         if text == self._told[0] and now - self._told[1] < ONCE_S:
             return  # an answer and an event may say the same
         self._told = (text, now)
         severity = level if level in ("warning", "error") else "information"
-        timeout = STAYS_S if severity == "error" else TOAST_S
-        words = f"{clean(text)}  (esc dismisses this)" if severity == "error" else clean(text)
+        stays = stays or severity == "error"
+        timeout = STAYS_S if stays else TOAST_S
+        words = f"{clean(text)}  (esc dismisses this)" if stays else clean(text)
         self.notify(words, severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
 
     @on(intents.Leave)

@@ -36,7 +36,7 @@ class Edits(App[None]):
     _editor: str | None
     _link: Link | None
 
-    def tell(self, text: str, level: str = "information") -> None:
+    def tell(self, text: str, level: str = "information", *, stays: bool = False) -> None:
         """A toast."""
         raise NotImplementedError
 

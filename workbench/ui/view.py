@@ -13,7 +13,6 @@ from typing import Literal
 import msgspec
 
 from workbench.core.candidate import CandidateId, CandidateView
-from workbench.core.events import Noticed
 from workbench.core.messages import EngineProgress
 from workbench.core.session import SessionState
 from workbench.core.task import FunctionalForm, TaskInfo
@@ -42,7 +41,6 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     changed: frozenset[CandidateId] = frozenset()
     """Candidates that differ from the picture before."""
     progress: EngineProgress = EngineProgress()
-    notices: tuple[Noticed, ...] = ()
     link: Link = "connecting"
     link_reason: str = ""
     """Why the link was lost."""
@@ -103,7 +101,6 @@ def take_picture(
         with_knobs=frozenset(c for c, knobs in state.knobs.items() if knobs),
         changed=changed,
         progress=progress,
-        notices=tuple(state.notices),
         link=link,
         link_reason=link_reason,
         session=session,
