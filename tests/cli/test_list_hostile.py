@@ -10,7 +10,13 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+from click.testing import CliRunner
+
+from workbench.cli.list import command
 from workbench.cli.plain import json_line, plain
+from workbench.core.events import CandidateAdded, CandidateCancelled, SessionStarted
+from workbench.engine.sessions import create_folder
+from workbench.engine.store import Store
 
 TASK = Path(__file__).parent.parent / "judge" / "candidates" / "norm" / "task.py"
 
@@ -29,6 +35,29 @@ def test_a_json_line_says_the_same_without_one_character_that_drives_a_terminal(
     assert line.isprintable()
     # Two lone halves side by side are read back as one character, by any reader.
     assert json.loads(line) == json.loads(json.dumps({said: [said]}))
+
+
+def test_a_list_of_sessions_from_elsewhere_shows_nothing_but_text(tmp_path: Path) -> None:
+    evil = "\x1b[31m\x9b2J\x1b]0;t\x07\u202e\r\n"
+    folder = create_folder(tmp_path, "softmax.py")
+    store, _ = Store.open(folder)
+    store.append(
+        [
+            SessionStarted(task_path=evil, task_name=evil, version=evil, target=evil, arch=evil),
+            CandidateAdded(candidate="c0001", name=evil, sha256="", provenance=evil, note=evil),
+            CandidateCancelled(candidate="c0001", reason=evil),
+        ]
+    )
+    store.close()
+    renamed = tmp_path / f"evil{evil}"
+    folder.rename(renamed)
+    for arguments in ([], ["--json"], [str(renamed)], [str(renamed), "--json"]):
+        said = CliRunner().invoke(
+            command, arguments, env={"WORKBENCH_SESSIONS": str(tmp_path)}, catch_exceptions=False
+        )
+        assert said.exit_code == 0
+        assert all(c.isprintable() or c == "\n" for c in said.output), repr(said.output)
+        assert said.output.count("\n") == (1 if arguments else 2)
 
 
 def test_hostile_file_names_get_their_verdicts_in_a_table_json_and_xml(tmp_path: Path) -> None:

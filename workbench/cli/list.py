@@ -33,14 +33,13 @@ def _sessions(root: Path, as_json: bool) -> None:
     if as_json:
         _lines(found)
     elif not found:
-        click.echo(f"There are no sessions in {root}. `workbench TASK` starts one.")
+        click.echo(plain(f"There are no sessions in {root}. `workbench TASK` starts one."))
     else:
         width = max(len(one.name) for one in found)
         for one in found:
-            click.echo(
-                f"{plain(one.name):<{width}}  {_when(one.used_at)}  {_size(one.bytes):>9}  {one.target}"
-            )
-        click.echo(f"{len(found)} in {root}, {_size(sum(one.bytes for one in found))}")
+            line = f"{one.name:<{width}}  {_when(one.used_at)}  {_size(one.bytes):>9}  {one.target}"
+            click.echo(plain(line))  # whole: a session that came from elsewhere says what it likes
+        click.echo(plain(f"{len(found)} in {root}, {_size(sum(one.bytes for one in found))}"))
 
 
 def _candidates(folder: Path, as_json: bool) -> None:
@@ -50,7 +49,7 @@ def _candidates(folder: Path, as_json: bool) -> None:
         _lines(views)
         return
     if not views:
-        click.echo(f"{folder.name} has no candidates yet.")
+        click.echo(plain(f"{folder.name} has no candidates yet."))
     width = max((len(view.name) for view in views), default=0)
     for view in views:
         # Names, reasons and verdicts hold what a candidate says.

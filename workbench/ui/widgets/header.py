@@ -58,7 +58,7 @@ class TaskHeader(Widget):
     def _left(self, *, full: bool) -> Content:
         view = self._view
         parts: list[Content | str | tuple[str, str]] = [self._task_words()]
-        where = " ".join(part for part in (view.target, view.arch) if part)
+        where = one_line(f"{view.target} {view.arch}")
         if full:
             if where:
                 parts += ["  ", (where, "$foreground 60%")]
@@ -94,10 +94,13 @@ class TaskHeader(Widget):
         if view.judge_trouble:
             return Content.styled(f"! {_JUDGE_WORDS[progress.judge]}", "bold $text-warning")
         if view.held_up:
-            return Content.styled(f"! {progress.judging} waits to be kept", "bold $text-warning")
+            return Content.styled(
+                f"! {one_line(progress.judging or '')} waits to be kept", "bold $text-warning"
+            )
         if progress.judging:
             gate = f": {progress.gate}" if progress.gate else ""
-            return Content.styled(f"{self._spinner()} judging {progress.judging}{gate}", "$text-accent")
+            words = one_line(f"judging {progress.judging}{gate}")
+            return Content.styled(f"{self._spinner()} {words}", "$text-accent")
         if progress.activity:
             return Content.styled(f"{self._spinner()} {one_line(progress.activity)}", "$text-accent")
         style = "$foreground 60%" if progress.judge == "ready" else "$text-warning"

@@ -110,9 +110,8 @@ class VerdictPane(VerticalScroll, can_focus=True):
         if chosen is None:
             return "", Content.styled("No candidate is chosen", "$foreground 60%")
         if chosen.state == "judging":
-            return "live", Content(
-                f"{self._spinner} judging {chosen.id}: {self._progress.gate or 'starting'}"
-            )
+            now = one_line(f"judging {chosen.id}: {self._progress.gate or 'starting'}")
+            return "live", Content(f"{self._spinner} {now}")
         summary = chosen.verdict
         if summary is None or chosen.state in ("queued", "cancelled", "duplicate"):
             symbol, word = words.STATES[chosen.state]
