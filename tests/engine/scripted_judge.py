@@ -2,7 +2,8 @@
 
 The real judge cannot be made to die, hang or lie on demand, and the engine must hold up under all of it. Words in a
 candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores the cancel), SLOW (0.5 s), FAILS,
-KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), SHIPPED (its signature is softmax's).
+KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
+form), SHIPPED (its signature is softmax's).
 Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
 """
 
@@ -65,6 +66,8 @@ def main() -> None:
                 write_frame(out, GateTicked(candidate=message.candidate, name="parse"))
                 write_frame(out, judge(message, task, revision))
             case FindFunctionalForm():
+                if task is not None and "FORMLESS" in task.source:
+                    time.sleep(600)
                 write_frame(out, FunctionalFormReady(form=FunctionalForm("def f(x): ...", True)))
             case StopJudge():
                 return

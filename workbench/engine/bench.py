@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from workbench.core.candidate import CandidateId
 from workbench.core.errors import JudgeError, SessionError
@@ -32,7 +32,7 @@ from workbench.engine.store import StoreError
 from workbench.engine.summary import summarize, unjudged
 from workbench.engine.tasks import TaskRevisions
 from workbench.engine.turns import PEOPLE, Urgent, order
-from workbench.judge.client import JudgeClient
+from workbench.judge.client import FORM_LIMIT_S, FormLimitError, JudgeClient
 
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ CANCEL_LIMIT_S = 5.0
 """How long a cancelled candidate may take to end before its judge is ended."""
 RELOAD_PATIENCE_S = 3.0
 """A task saved while it is loading: how long the loading may go on before its judge is ended."""
+FORM_PATIENCE_S = 5.0
+"""A task saved, or a candidate that waits, while the functional form is looked for: how long that may go on."""
+FORM_TRIES = 2
 DISK_RETRY_S = 1.0
 DEATHS = 2
 """A candidate under which the judge died so often could not be judged."""
@@ -72,7 +75,8 @@ class Bench:
         self._turn = 0
         self._cancelled: dict[CandidateId, tuple[str, str] | None] = {}
         self._deaths: dict[CandidateId, int] = {}
-        self._form_asked = ""
+        self._form_tries: dict[str, int] = {}
+        """By the task's basis, how often its functional form was looked for."""
         self._failed_starts = 0
         self._watchdogs: set[asyncio.Task[None]] = set()
         self.on_task: Callable[[], None] = lambda: None
@@ -154,8 +158,8 @@ class Bench:
         if waiting:
             await self._judge(client, waiting[0], len(waiting) - 1)
             return True
-        if state.functional is None and self._form_asked != state.basis:
-            await self._find_form(client)
+        if state.functional is None and self._form_tries.get(state.task.basis, 0) < FORM_TRIES:
+            await self._find_form(client, state.task.basis, state.revision)
             return True
         return False
 
@@ -222,13 +226,45 @@ class Bench:
         finally:
             task.cancel()
 
-    async def _find_form(self, client: JudgeClient) -> None:
-        state = self._journal.state
-        self._form_asked = state.basis or ""
-        revision = state.revision
+    async def _find_form(self, client: JudgeClient, basis: str, revision: int) -> None:
+        self._form_tries[basis] = self._form_tries.get(basis, 0) + 1
         self._journal.tell(activity="finding the functional form")
-        form: FunctionalForm = await client.functional_form()
-        await self._persist(lambda: self._journal.record(FunctionalFormFound(revision=revision, form=form)))
+        finding = asyncio.ensure_future(client.functional_form(limit_s=FORM_LIMIT_S))
+        try:
+            form = await self._unless_needed(finding)
+        except FormLimitError as error:
+            form = FunctionalForm(None, False, error.what)
+        except JudgeError:
+            self._form_tries[basis] = FORM_TRIES  # whatever it died of, that is not worth a second judge
+            raise
+        finally:
+            finding.cancel()
+        if form is None:  # ended for something else; looked for again when there is nothing to do
+            if self._form_tries[basis] < FORM_TRIES:
+                return
+            words = f"torch.export took over {FORM_PATIENCE_S:.0f} s each time while a candidate waited."
+            form = FunctionalForm(None, False, words)
+        found = FunctionalFormFound(revision=revision, form=form)
+        await self._persist(lambda: self._journal.record(found))
+
+    async def _unless_needed(self, finding: asyncio.Future[FunctionalForm]) -> FunctionalForm | None:
+        """Await `finding`; where the judge is needed meanwhile it may finish soon, else the judge is ended."""
+        while not finding.done():
+            if self._dirty or order(self._journal.state, self.urgent):
+                await asyncio.wait({finding}, timeout=FORM_PATIENCE_S)
+                break
+            news = asyncio.ensure_future(self._news.wait())
+            either: set[asyncio.Future[Any]] = {finding, news}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+            self._news.clear()
+        if finding.done():
+            return finding.result()
+        assert self._client is not None
+        await self._client.close()
+        with contextlib.suppress(JudgeError):
+            await finding
+        return None
 
     async def _judge(self, client: JudgeClient, candidate: CandidateId, others: int) -> None:
         view = self._journal.state.candidates[candidate]

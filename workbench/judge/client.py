@@ -43,6 +43,8 @@ from workbench.core.wire import MAX_FRAME_BYTES, FrameError, pack, read_frame_as
 
 LOAD_LIMIT_S = 120.0
 """How long a task may take to load before it is given up."""
+FORM_LIMIT_S = 120.0
+"""How long the functional form may take; torch.export takes seconds, and runs the task's own code."""
 START_LIMIT_S = 60.0
 """How long the worker may take to say that it runs (torch is imported later)."""
 STOP_LIMIT_S = 2.0
@@ -60,6 +62,10 @@ def local_command(python: str | None = None) -> list[str]:
     -P keeps the current folder off sys.path: a file named torch.py beside the task must not become torch.
     """
     return [python or sys.executable, "-P", "-m", "workbench.judge.worker", str(os.getpid())]
+
+
+class FormLimitError(JudgeError):
+    """The functional form was not found in time; the judge was ended."""
 
 
 class JudgeClient:
@@ -236,16 +242,25 @@ class JudgeClient:
         if candidate in self._judging and self.alive:
             await self._send(CancelJudging(candidate=candidate))
 
-    async def functional_form(self) -> FunctionalForm:
-        """Stage 1 of the loaded task; takes seconds, during which nothing is judged.
+    async def functional_form(self, *, limit_s: float = FORM_LIMIT_S) -> FunctionalForm:
+        """Stage 1 of the loaded task; takes seconds, during which nothing is judged. Over `limit_s` the worker is killed.
 
         Raises:
+            FormLimitError: it takes longer.
             JudgeError: the worker died.
         """
         future: asyncio.Future[FunctionalForm] = asyncio.get_running_loop().create_future()
         self._forms.append(future)
         await self._send(FindFunctionalForm())
-        return await future
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), limit_s)
+        except TimeoutError:
+            self._ended = "was ended while it looked for the functional form"
+            future.cancel()
+            await self._kill()
+            raise FormLimitError(
+                f"torch.export was still tracing the module after {limit_s:.0f} s and was stopped."
+            ) from None
 
     async def close(self) -> None:
         """End the worker and all that it started; open questions fail. May be called twice."""
