@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from workbench.core.build import BuildFailure, HostBuild
+from workbench.core.plan import CompileOptions
+from workbench.runner.host.build import compile_host
 from workbench.runner.host.conditions import Preprocessor, asks_for_compiler
-from workbench.runner.host.toolchain import prepare
+from workbench.runner.host.toolchain import Prepared, prepare
 
 
 @pytest.fixture(scope="module")
-def preprocessor(tmp_path_factory: pytest.TempPathFactory) -> Preprocessor:
-    folder: Path = tmp_path_factory.mktemp("conditions")
-    return prepare(folder / "prepared").preprocessor(folder)
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepare(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture
+def preprocessor(prepared: Prepared, tmp_path: Path) -> Preprocessor:
+    return prepared.preprocessor(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +42,13 @@ def preprocessor(tmp_path_factory: pytest.TempPathFactory) -> Preprocessor:
         "int right = sizeof(long  double) == 16;\n",
         "int right = __COUNTER__;\n",
         "#ifdef __GNUC__\n#define GOOD 1\n#endif\n#if GOOD\nint right;\n#endif\n",
+        # What one target's headers define, and the other's do not.
+        "#include <limits>\n#ifdef CCCL_VERSION\nint wrong;\n#else\nint right;\n#endif\n",
+        "#ifndef __CUDACC_RTC__\n#include <math_constants.h>\n#endif\n#ifdef CUDART_PI_F\nint right;\n#endif\n",
+        "__device__ int f() { NV_IF_TARGET(NV_IS_HOST, (return right;), (return wrong;)) }\n",
+        "__device__ constexpr int (htobe16)(int) { return 1; }\nint wrong = htobe16(1) == 1;\n",
+        "#define P(a, b) a##b\nint wrong = P(htob, e16)(1);\n",
+        "int right = sizeof(1.0L) + sizeof(.5l) + sizeof(0x1p3L);\n",
     ],
 )
 def test_code_that_asks_which_compiler_reads_it_needs_cuda(text: str, preprocessor: Preprocessor) -> None:
@@ -60,7 +74,43 @@ def test_a_macro_of_the_plan_that_stands_for_a_compilers_is_seen(preprocessor: P
         "#define NAME(a, b) a##b\nint NAME(x, y) = __LINE__;\n",
         '// __GNUC__ in a comment, and in a string\nconst char *a = "#ifdef __GNUC__";\n',
         "__global__ void k(float *__restrict__ p) { p[0] = INFINITY + FLT_MAX; }\n",
+        "#define LINE_MAX 80\nint a[LINE_MAX + FLT_DIG + SIZE_MAX + 1L + 0x1eL]; // of linux, unix and 1.0L\n",
+        "#include <math_constants.h>\n#ifndef CUDART_INF_F\n#define CUDART_INF_F 1\n#endif\nfloat a = CUDART_INF_F;\n",
     ],
 )
 def test_what_is_the_same_for_both_compilers_asks_for_nothing(text: str, preprocessor: Preprocessor) -> None:
     assert asks_for_compiler(text, (), preprocessor) is None, text
+
+
+KERNEL = 'extern "C" __global__ void k(int *p) { printf("%d", p[0]); assert(p[0] != 3); p[0] = std::max(INT_MAX, 1); }\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # NVRTC finds an empty header, where the system's would tell that a host reads it.
+        "#include <cstdio>\n#ifdef BUFSIZ\n#error the host\n#endif\n",
+        "#ifndef __CUDACC_RTC__\n#include <csignal>\n#endif\n#ifdef SIGINT\n#error the host\n#endif\n",
+        "# include   <stdio.h> // for printf\n#ifdef SEEK_END\n#error the host\n#endif\n",
+        "__device__ constexpr int SEEK_END = 7;\n%:include <cstdio>\nstatic_assert(SEEK_END == 7);\n",
+        "#ifdef __CUDACC_RTC__\n#include <cuda_fp16.h>\n#else\n#include <vector>\n#include <no_such.h>\n#endif\n",
+        "#include <cstdio> /* a comment\nthat goes on */\n#include <cassert>\n#include <cmath>\n#include <cuda_fp16.h>\n",
+    ],
+)
+def test_a_header_that_nvrtc_finds_empty_is_not_read_here_either(
+    text: str, prepared: Prepared, tmp_path: Path
+) -> None:
+    text = "#include <algorithm>\n" + text + KERNEL
+    built = compile_host(text, "x.cu", CompileOptions(), ("k",), tmp_path, prepared=prepared)
+    assert isinstance(built, HostBuild), built
+
+
+@pytest.mark.parametrize(
+    "text", ["#include_next <cstdio>\n", "#include \\\n<cstdio>\n", "#import <cstdio>\n"]
+)
+def test_an_include_that_is_not_written_plainly_needs_cuda(
+    text: str, prepared: Prepared, tmp_path: Path
+) -> None:
+    built = compile_host(text + KERNEL, "x.cu", CompileOptions(), ("k",), tmp_path, prepared=prepared)
+    assert isinstance(built, BuildFailure) and built.cause == "unsupported"
+    assert "needs cuda" in built.diagnostics[0].message and built.diagnostics[0].line == 1

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 GIVEN_SEEDS = "fresh draws: this is a reproduction, whose seeds were given and may have been known"
 ALWAYS_UNCHECKED = (
     "speed: timing, floor and recheck need a GPU",
-    "code that finds out at run time that it is on a CPU (rounding, addresses) and computes something else there",
+    "code that finds out at run time that it is on a CPU (rounding, addresses), or from declarations that only one "
+    "compiler has, and computes something else there",
 )
 
 

@@ -14,6 +14,7 @@ from workbench.core.errors import JudgeError
 from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.runner.host.assembly import Pattern, watched
 from workbench.runner.host.conditions import asks_for_compiler
+from workbench.runner.host.headers import shared_includes
 from workbench.runner.host.reserved import interposed, reserved
 from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
 from workbench.runner.host.sites import annotate
@@ -143,8 +144,8 @@ def compile_host(
             return failure("source", Diagnostic(f"the define {name!r} cannot be written as one line"))
     if instrumented and not prepared.can_watch:
         return failure("missing", Diagnostic(f"{version} cannot make an instrumented build"))
-    needs_cuda = unsupported(device_text)
-    if needs_cuda:
+    included, odd = shared_includes(device_text, prepared.toolchain.headers)
+    if needs_cuda := unsupported(device_text) or odd:
         return failure("unsupported", needs_cuda)
     try:
         preprocessor = prepared.preprocessor(folder, cuda_arch)
@@ -154,7 +155,7 @@ def compile_host(
         return failure("timeout", Diagnostic("the preprocessor was not done after some seconds"))
     if asked:
         return failure("unsupported", asked)
-    changed = rewrite(device_text)
+    changed = rewrite(included)
     (folder / "candidate.cpp").write_text(_assemble(changed, file_name, options, kernels, cuda_arch))
     compile_ = [
         prepared.toolchain.compiler,

@@ -15,10 +15,15 @@ from pathlib import Path
 
 from workbench.core.plan import Diagnostic
 from workbench.runner.compiler.includes import directives
+from workbench.runner.host.headers import alike
+from workbench.runner.host.rewrite import tokens
 
 TIMEOUT_S = 10
 MACROS = "macros.txt"
-"""In the prepared folder: the names of all macros that the compiler and the host target's headers define."""
+"""In the prepared folder: the names of all macros that the compiler, the host target's headers, those of the C++
+library that it reads and NVIDIA's define."""
+FOREIGN = "foreign.txt"
+"""In the prepared folder: those of `MACROS` that NVRTC does not know, or that mean something else to it."""
 
 _SAME = frozenset(
     [
@@ -69,19 +74,22 @@ _ONLY_CUDA = [
     "__NV_BUILTIN_ATOMIC_TEMPLATE",
     "__WINT_MAX__",
 ]
-_MENTIONED = re.compile(r"^#(?:define|undef) (\w+)", re.MULTILINE)
+_MENTIONED = re.compile(r"^#(?:define|undef) (\w+)(?:\([^)\n]*\))?[ ]?(.*)", re.MULTILINE)
 _NAME = re.compile(r"\b[A-Za-z_]\w*")
 _RESERVED = re.compile(r"_[A-Z_]\w*")
 _CONSTANT = re.compile(r"_[A-Z0-9_]+")
 """A reserved name that is no keyword of CUDA's, such as `__shared__`."""
 _SPLICE = re.compile(r"\\[ \t]*\r?\n")
+_MARK = "wb_known"
+"""What macros of the host's stand for while it is asked whether they are expanded."""
+_LONG_DOUBLE = re.compile(r"(?!0[xX])[\d.'eE+-]*[.eE][\d.'eE+-]*[lL]|0[xX].*[pP].*[lL]")
 _ELSEWHERE = re.compile(
     r"\blong\s+double\b|\b__PRETTY_FUNCTION__\b|\b__builtin_constant_p\b|\b__COUNTER__\b|\b__INCLUDE_LEVEL__\b|\b__has_\w+"
 )
 
 
-def list_macros(command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:
-    """Names of the macros that `command` (a compiler with its flags, and a header) defines, one a line.
+def list_macros(command: Sequence[str], folder: Path, environment: dict[str, str]) -> frozenset[str]:
+    """Names of the macros that `command` (a compiler with its flags, and a header) defines.
 
     Raises:
         subprocess.SubprocessError: the compiler failed.
@@ -95,7 +103,7 @@ def list_macros(command: Sequence[str], folder: Path, environment: dict[str, str
         timeout=TIMEOUT_S * 6,
         check=True,
     )
-    return "\n".join(sorted(set(_MENTIONED.findall(done.stdout)))) + "\n"
+    return frozenset(name for name, _ in _MENTIONED.findall(done.stdout))
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,11 @@ class Preprocessor:
     """The host's compiler, asked for nothing but its preprocessor."""
 
     known: frozenset[str]
-    """Names from `list_macros`."""
+    """Names of `MACROS`."""
+    foreign: frozenset[str]
+    """Names of `FOREIGN`."""
+    headers: tuple[str, ...]
+    """Folders with NVIDIA's headers."""
     command: tuple[str, ...] | None
     """A compiler that knows `-dU`; None: names are only looked for in the text, where pasted ones are not seen."""
     folder: Path
@@ -118,8 +130,17 @@ class Preprocessor:
         Raises:
             subprocess.TimeoutExpired: it was not done after `TIMEOUT_S`.
         """
+        return list(self.expansions(text, name))
+
+    def expansions(self, text: str, name: str) -> dict[str, str]:
+        """Macros that `text` tests or expands, in order, and what each stands for there ("" where it is not defined).
+
+        Raises:
+            subprocess.TimeoutExpired: it was not done after `TIMEOUT_S`.
+        """
         if self.command is None:
-            return list(dict.fromkeys(_NAME.findall(text)))
+            defined = dict(_MENTIONED.findall(text))
+            return {n: defined.get(n, "") for n in _NAME.findall(text)}
         (self.folder / name).write_text(text)
         done = subprocess.run(
             [*self.command, "-std=c++17", "-nostdinc", "-E", "-dU", "-P", "-w", name],
@@ -130,7 +151,10 @@ class Preprocessor:
             timeout=TIMEOUT_S,
         )
         # An error is the real compilation's to report; what was asked until then counts.
-        return list(dict.fromkeys(_MENTIONED.findall(done.stdout.decode(errors="replace"))))
+        found: dict[str, str] = {}
+        for macro, body in _MENTIONED.findall(done.stdout.decode(errors="replace")):
+            found[macro] = body if found.get(macro) != _MARK else _MARK
+        return found
 
     def expanded(self, text: str, name: str) -> str:
         """`text` with its macros expanded and without its includes; as it is where the preprocessor cannot be asked.
@@ -175,7 +199,7 @@ def asks_for_compiler(
     Raises:
         subprocess.TimeoutExpired: the preprocessor was not done in time.
     """
-    reduced = _without_headers(text)
+    reduced = _without_headers(text, preprocessor.headers)
     found = [body for _, _, body in directives(reduced)]
     chosen = [body for body in found if _word(body) not in ("include", "pragma", "error", "warning")]
     given = [f"define {name} {value}" for name, value in defines]
@@ -201,9 +225,15 @@ def asks_for_compiler(
         names += [n for n in asked if n in known or (_RESERVED.fullmatch(n) and n not in own)]
         names += [n for n in plain if _RESERVED.fullmatch(n) and n not in own]
     code = _SPLICE.sub("", reduced)
-    if "##" in code or "%:%:" in code or any(_CONSTANT.fullmatch(name) for name in _NAME.findall(code)):
-        used = preprocessor.mentioned("".join(f"#{body}\n" for body in given) + reduced, "used.cpp")
-        names += [name for name in used if name in known and _CONSTANT.fullmatch(name)]
+    pasted = "##" in code or "%:%:" in code
+    words = [token.text for token in tokens(code)]
+    foreign = preprocessor.foreign - _SAME if pasted else preprocessor.foreign & set(words) - _SAME
+    if pasted or foreign or any(_CONSTANT.fullmatch(word) for word in words):
+        marks = "".join(f"#define {name} {_MARK}\n" for name in sorted(foreign))
+        lines = [f"#{body}\n" for body in given]
+        used = preprocessor.expansions("".join([marks, *lines, reduced]), "used.cpp")
+        names += [n for n, body in used.items() if body == _MARK or (n in known and _CONSTANT.fullmatch(n))]
+    names += [word for word in words if _LONG_DOUBLE.fullmatch(word)]
     names += [match[0] for match in _ELSEWHERE.finditer(code)]
     return next((_needs_cuda(name, text) for name in names if name not in _SAME), None)
 
@@ -213,12 +243,13 @@ def _word(body: str) -> str:
     return match[1] if match is not None else ""
 
 
-_NEUTRAL = re.compile(r"\s*(?:#\s*include\s*<[\w./]+>\s*|#\s*pragma\s+once\s*|#\s*else\s*|)(?://[^\\]*)?")
+_NEUTRAL = re.compile(r"\s*(?:#\s*include\s*<([\w./]+)>\s*|#\s*pragma\s+once\s*|#\s*else\s*|)(?://[^\\]*)?")
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include\b[^\n]*", re.MULTILINE)
 
 
-def _without_headers(text: str) -> str:
-    """`text` without includes, and without the conditionals that choose nothing but includes."""
+def _without_headers(text: str, folders: Sequence[str]) -> str:
+    """`text` without includes, and without the conditionals that choose nothing but headers that both targets have
+    anyway, or neither."""
     lines = text.split("\n")
     opened: list[int] = []
     choosing = 0  # so many of the open conditionals, from the outermost, choose more than includes
@@ -230,7 +261,7 @@ def _without_headers(text: str) -> str:
             if len(opened) >= choosing:
                 lines[start : number + 1] = [""] * (number + 1 - start)
             choosing = min(choosing, len(opened))
-        elif opened and not _NEUTRAL.fullmatch(line):
+        elif opened and not ((neutral := _NEUTRAL.fullmatch(line)) and alike(neutral[1] or "", folders)):
             choosing = len(opened)
     return _INCLUDE.sub("", "\n".join(lines))
 

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from workbench.core.errors import JudgeError
 from workbench.runner.compiler.headers import OWN, find_headers
-from workbench.runner.host.conditions import MACROS, Preprocessor, list_macros
+from workbench.runner.host.conditions import FOREIGN, MACROS, Preprocessor, list_macros
+from workbench.runner.host.headers import INCLUDE, STANDARD, cuda_macros, foreign_macros
 from workbench.runner.host.reserved import NEEDS, needs
 
 HERE = Path(__file__).parent
-INCLUDE = HERE / "include"
 RUNTIME = HERE / "runtime"
 PRELUDE = "workbench_host.h"
 WATCHED = "watched"
 """Subfolder of what is prepared for the instrumented build."""
-LAYOUT = "5"
+LAYOUT = "6"
 """Raised whenever the prepared folder holds other files, or builds must not be taken from before."""
 _TIMEOUT_S = 120
 
@@ -239,10 +239,11 @@ class Prepared:
 
     def preprocessor(self, folder: Path, cuda_arch: int = 900) -> Preprocessor:
         """What tells which macros a candidate asks for; its files go to `folder`."""
-        known = frozenset((self.folder / MACROS).read_text().split())
         command = (self.toolchain.compiler, *self.toolchain.machine)
         return Preprocessor(
-            known,
+            frozenset((self.folder / MACROS).read_text().split()),
+            frozenset((self.folder / FOREIGN).read_text().split()),
+            self.toolchain.headers,
             command if self.toolchain.family == "gcc" else None,
             folder,
             compiler_environment(folder),
@@ -272,7 +273,7 @@ def prepare(folder: Path, toolchain: Toolchain | None = None) -> Prepared:
     with tempfile.TemporaryDirectory(dir=folder, prefix="host-") as name:
         scratch = Path(name)
         _prepare_into(toolchain, scratch, (), ())
-        (scratch / MACROS).write_text(_macros(toolchain, scratch))
+        _write_macros(toolchain, scratch)
         watched = scratch / WATCHED
         watched.mkdir(mode=0o755)
         # An old compiler may lack what this needs: then there is no instrumented build, and all else works.
@@ -306,12 +307,20 @@ def _prepare_into(
     _compile(toolchain, folder, [*defines, "-O2", "-c", str(RUNTIME / "runtime.cpp"), "-o", "runtime.o"])
 
 
-def _macros(toolchain: Toolchain, folder: Path) -> str:
-    command = [toolchain.compiler, *toolchain.flags, "-x", "c++", str(INCLUDE / PRELUDE)]
+def _write_macros(toolchain: Toolchain, folder: Path) -> None:
+    shims = (p for p in INCLUDE.rglob("*.h") if not p.name.startswith("wb_"))
+    names = [PRELUDE, *STANDARD, *sorted(str(p.relative_to(INCLUDE)) for p in shims)]
+    (folder / "macros.h").write_text("".join(f"#include <{name}>\n" for name in names))
+    command = [toolchain.compiler, *toolchain.flags, "-x", "c++", "macros.h"]
     try:
-        return list_macros(command, folder, compiler_environment(folder))
+        known = list_macros(command, folder, compiler_environment(folder))
     except subprocess.SubprocessError as error:
         raise JudgeError(f"{toolchain.version} cannot list its macros: {error}.") from None
+    cuda = cuda_macros(toolchain.headers)
+    # Reserved names of NVIDIA's guard its headers; those that tell compilers apart are refused as reserved ones.
+    open_ = frozenset(name for name in cuda if not name.startswith("_"))
+    (folder / MACROS).write_text("\n".join(sorted(known | open_)) + "\n")
+    (folder / FOREIGN).write_text("\n".join(sorted(foreign_macros(known, cuda))) + "\n")
 
 
 def _compile(toolchain: Toolchain, folder: Path, arguments: list[str]) -> None:
