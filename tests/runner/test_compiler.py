@@ -325,6 +325,19 @@ def test_an_interrupted_build_ends_as_died_and_the_next_one_works(tmp_path: Path
         good(build(compiler, SCALE + "// after\n"))
 
 
+def test_an_interrupted_process_is_not_asked_again_while_it_is_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Compiler(cache=tmp_path) as compiler:
+        good(build(compiler, SCALE))
+        before = compiler._process
+        with monkeypatch.context() as slow:  # the signal has not arrived yet
+            slow.setattr(compiler, "_kill", lambda: None)
+            compiler.interrupt()
+        assert not good(build(compiler, SCALE + "// after\n")).cached
+        assert compiler._process is not before
+
+
 ENDLESS = """constexpr unsigned long long spin(unsigned long long n) {
     unsigned long long s = 1;
     for (unsigned long long i = 0; i < n; ++i) s = s * 6364136223846793005ull + i;

@@ -11,8 +11,9 @@ shared memory first, once, so that a candidate that still runs cannot change it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ from workbench.dialect.backward import size_of
 from workbench.judge.worker.outcome import Faulted
 from workbench.judge.worker.task.loader import Case
 from workbench.runner.host.arena import Arena, BufferSpec, Damage
-from workbench.runner.host.client import HostRunner
+from workbench.runner.host.client import HostRunner, RunnerLostError
 from workbench.runner.host.faults import CallReport
 
 Placement = Literal["end", "start"]
@@ -118,11 +119,12 @@ class Stage:
 
         Raises:
             Faulted: the runner stopped it (illegal access, divergent barrier, hang, crash).
+            RunnerLostError: the system ended the runner, twice.
         """
         layout = self.layout
-        arena, before = self._filled(case, placement, complement, salt)
         limit = self.timeout_s if timeout_s is None else min(timeout_s, self.timeout_s)
-        report = self.runner.call(self.plan, self.kernels, arena, layout.bindings, timeout_s=limit)
+        filled = partial(self._filled, case, placement, complement, salt)
+        report, arena, before = self._call(self.runner, filled, limit)
         if report.fault is not None:
             raise Faulted(report.fault, self.size.name, case.name)
         outputs = [arena.array(layout.bindings[t]).copy() for t in self.plan.outputs]
@@ -179,15 +181,34 @@ class Stage:
             What was seen of forward and, where there is one and forward came to its end, of backward; and the outputs,
             as far as it came.
         """
-        arena, _ = self._filled(case, "end", False, 3)
         bindings = self.layout.bindings
-        report = runner.call(self.plan, self.kernels, arena, bindings, timeout_s=timeout_s, seed=seed)
+        report, arena, _ = self._call(runner, partial(self._filled, case, "end", False, 3), timeout_s, seed)
         outputs = [arena.array(bindings[t]).copy() for t in self.plan.outputs]
         if self.backward is None or report.fault is not None or report.seen is None:
             return [report], outputs
         handed_on = self._handed_on(case, arena)
         after, gradients = self.backward.watch(handed_on, runner, timeout_s=timeout_s, seed=seed)
         return [report, *after], outputs + gradients
+
+    def _call(
+        self,
+        runner: HostRunner,
+        filled: Callable[[], tuple[Arena, dict[int, Bytes]]],
+        timeout_s: float,
+        seed: int | None = None,
+    ) -> tuple[CallReport, Arena, dict[int, Bytes]]:
+        """A call on what `filled` gives; once more, on what it gives then, where the system took the runner away."""
+        for last in (False, True):
+            arena, before = filled()
+            try:
+                report = runner.call(
+                    self.plan, self.kernels, arena, self.layout.bindings, timeout_s=timeout_s, seed=seed
+                )
+                return report, arena, before
+            except RunnerLostError:
+                if last:
+                    raise
+        raise AssertionError
 
     def _handed_on(self, case: Case, arena: Arena) -> Case:
         """What backward is given: the case, with all that forward may write as forward left it, and what it saved."""

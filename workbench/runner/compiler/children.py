@@ -149,5 +149,7 @@ def _finish(child: Child, memory_bytes: int) -> bytes:
             return _encode(Ended(cause="timeout", detail=f"after {used:.0f} s of one core", seconds=seconds))
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
-        return _encode(Ended(cause="died", detail=f"ended by {name}", seconds=seconds))
+        # SIGKILL comes from outside: the system's, when memory is short, or that of a client in a hurry.
+        cause = "died" if os.WTERMSIG(status) == signal.SIGKILL else "crashed"
+        return _encode(Ended(cause=cause, detail=f"ended by {name}", seconds=seconds))
     return _encode(Ended(cause="died", detail="it ended without an answer", seconds=seconds))

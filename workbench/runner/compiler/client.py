@@ -95,6 +95,7 @@ class Compiler:
         self._nvrtc = os.environ.get(VARIABLE, "") if nvrtc is None else nvrtc
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._interrupted: subprocess.Popen[bytes] | None = None
         self._hello: Hello | None = None
         self._work: Path | None = None
         self._number = 0
@@ -208,6 +209,7 @@ class Compiler:
 
     def interrupt(self) -> None:
         """End the build that is running, from another thread; it comes back as "died". The next one works."""
+        self._interrupted = self._process  # which may take a while to be gone, and must not be asked again
         self._kill()
 
     def close(self) -> None:
@@ -255,7 +257,11 @@ class Compiler:
         with self._lock:
             if self._closed:
                 raise _ProcessFailed("it was closed")
-            if self._process is None or self._process.poll() is not None:
+            if (
+                self._process is None
+                or self._process is self._interrupted
+                or self._process.poll() is not None
+            ):
                 self._discard()
                 self._spawn()
             if self._hello is None:
@@ -463,7 +469,7 @@ def _ended(result: Ended, who: str) -> BuildFailure:
     }
     detail = f" ({result.detail[:300]})" if result.detail else ""
     message = words.get(result.cause, f"{who} died while it compiled this{detail}.")
-    cause: Literal["timeout", "memory", "died"] = "died"
-    if result.cause in ("timeout", "memory"):
-        cause = result.cause  # type: ignore[assignment]
+    causes: dict[str, Literal["timeout", "memory", "crashed", "died"]]
+    causes = {"timeout": "timeout", "memory": "memory", "crashed": "crashed"}
+    cause = causes.get(result.cause, "died")
     return BuildFailure(cause=cause, diagnostics=(Diagnostic(message),), seconds=result.seconds)

@@ -87,7 +87,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
     """A build that gave no answer."""
 
     cause: str
-    """"timeout", "memory" or "died"."""
+    """"timeout", "memory", "crashed" (by a signal of its own) or "died" (anything else)."""
     detail: str = ""
     seconds: float = 0.0
 

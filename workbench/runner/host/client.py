@@ -42,6 +42,11 @@ IDLE_S = 60.0
 """A step that did not get its processor time is given up after so many times its limit, and so much after it."""
 
 
+class RunnerLostError(JudgeError):
+    """A runner was ended from outside, or did not listen: nothing is known of the call, which may be made again on
+    buffers that are filled anew."""
+
+
 @dataclass(frozen=True)
 class _Moment:
     """Two clocks of one moment, seconds: the wall's, and the time that a process has worked."""
@@ -80,7 +85,7 @@ class HostRunner:
         self._torch = False
         self._report_map: mmap.mmap | None = None
         self._report: m.Report | None = None
-        self._closed = False
+        self._interrupted = False
         self._load_fault: Fault | None = None
         self.memory_bytes = pool.memory_bytes
         """Address space that its process may have, from the next start on."""
@@ -89,7 +94,17 @@ class HostRunner:
         self.evidence = pool.evidence
 
     def load(self, *, torch: bool = False) -> Fault | None:
-        """Confine a process and load the library there (its static constructors run); a fault where that fails."""
+        """Confine a process and load the library there (its static constructors run); a fault where that fails.
+
+        Raises:
+            JudgeError: no runner can be started here.
+        """
+        try:
+            return self._load(torch)
+        except RunnerLostError:
+            return self._load(torch)
+
+    def _load(self, torch: bool) -> Fault | None:
         process = self._pool.take()
         self._process, self._torch = process, torch
         library = os.memfd_create("candidate.so", os.MFD_CLOEXEC)
@@ -117,7 +132,10 @@ class HostRunner:
         try:
             answer = process.expect(m.Loaded, self._pool.load_timeout_s)
         except RunnerDiedError as error:
+            ended = _ends(process)
             code = self._drop()
+            if ended and code == -signal.SIGKILL and not self._interrupted:
+                raise _lost("was killed while it loaded the library") from None
             if error.timeout:
                 return Fault(
                     "hang",
@@ -158,6 +176,7 @@ class HostRunner:
             seed: of the buffers' addresses and of what shared memory holds at first; None: new in every call.
 
         Raises:
+            RunnerLostError: the runner was ended from outside; the buffers hold what it left there.
             JudgeError: no runner can be started here.
         """
         started = time.monotonic()
@@ -203,6 +222,7 @@ class HostRunner:
             placed: the buffers by number, for messages.
 
         Raises:
+            RunnerLostError: the runner was ended from outside. The next call starts another.
             JudgeError: no runner can be started here.
         """
         started = time.monotonic()
@@ -240,13 +260,16 @@ class HostRunner:
                 launches = sum(isinstance(s, m.LaunchStep) for s in steps)
             else:
                 raise RunnerDiedError("the runner said something else than was asked")
-        except RunnerDiedError:
+        except RunnerDiedError as error:
             seconds = time.monotonic() - begun.clock
             step = min(int(report.step), len(steps) - 1) if steps else 0
             name = names[step] if names else ""
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.popen.wait(1)  # its own exit code, before ours
+            ended = _ends(process)
             code = self._drop()
+            killed = ended and code == -signal.SIGKILL
+            # Candidate code cannot reach the system call, and a fault of its own leaves a report.
+            if (killed or error.timeout) and not report.kind and not self._interrupted:
+                raise _lost("was killed from outside" if killed else "does not listen") from None
             fault = explain(report, name, placed, self.build, code)
         result = CallReport(
             fault,
@@ -326,6 +349,7 @@ class HostRunner:
 
     def interrupt(self) -> None:
         """From another thread: end the process; a call that runs ends with a fault."""
+        self._interrupted = True
         process = self._process
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -334,13 +358,25 @@ class HostRunner:
     def close(self) -> None:
         """End the process."""
         self._drop()
-        self._closed = True
 
     def __enter__(self) -> HostRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _ends(process: RunnerProcess) -> bool:
+    """Whether it has ended by itself, and not because we end it now."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.popen.wait(1)
+    return process.popen.returncode is not None
+
+
+def _lost(how: str) -> RunnerLostError:
+    return RunnerLostError(
+        f"The runner of the host target {how}.", do="Free some memory, or judge fewer candidates at a time."
+    )
 
 
 class HostRunners:

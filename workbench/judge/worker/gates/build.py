@@ -10,6 +10,9 @@ from workbench.judge.worker.judging import Built, Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
 from workbench.runner.compiler.client import Builds
 
+AGAIN_S = 10.0
+"""A compiler that died later than that, seconds, is not asked again: what exhausts one on purpose takes long only once."""
+
 
 def run(judging: Judging) -> Finding:
     """Build once for every set of options that the declared sizes ask for."""
@@ -49,7 +52,7 @@ def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
     """Build what `plans` (of the same options) launch and keep it in `judging.builds`; a `Finding` where that fails.
 
     Raises:
-        CannotJudge: there is no NVRTC here, or the host target cannot run what NVRTC accepts.
+        CannotJudge: there is no NVRTC here, or it died twice.
     """
     assert judging.source is not None
     options = plans[0].options
@@ -65,6 +68,8 @@ def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
     if isinstance(cuda, BuildFailure):
         if cuda.cause == "missing":
             raise CannotJudge(_sentence(cuda, "NVRTC is not installed; install nvidia-cuda-nvrtc."))
+        if cuda.cause == "died":
+            raise CannotJudge(_sentence(cuda, "The compiler died."))
         return failed(cuda.diagnostics, cause=cuda.cause, compiler=cuda.version)
     assert isinstance(cuda, CudaBuild)
     built = Built(cuda, None, {k.name: k for k in cuda.kernels})
@@ -72,14 +77,10 @@ def build(judging: Judging, plans: list[Plan], *, host: bool) -> Finding | None:
     judging.start_audit(built)
     host_build = _compile(judging, options, tuple(wanted), host=True).host if host else None
     if isinstance(host_build, BuildFailure):
-        if host_build.cause in ("timeout", "memory", "died"):
-            return failed(host_build.diagnostics, cause=host_build.cause, compiler=host_build.version)
-        # What NVRTC accepts is no fault of the candidate: the compiler is missing, or the host prelude lacks it.
-        built.no_host = (
-            _sentence(host_build, "There is no C++ compiler here; install g++ or clang++.")
-            if host_build.cause == "missing"
-            else f"needs cuda: {_sentence(host_build, 'the host target cannot run it')}"
-        )
+        # What NVRTC accepts is no fault of the candidate, whatever becomes of it here: the compiler is missing, the
+        # host prelude lacks something, or this machine is too small or too busy.
+        said = _sentence(host_build, "the host target cannot compile it")
+        built.no_host = said if host_build.cause in ("missing", "died") else f"needs cuda: {said}"
     elif host_build is not None:
         built.host = host_build
     judging.keep(options, built)
@@ -94,16 +95,21 @@ def _compile(
     arch: str | None = None,
     host: bool = False,
 ) -> Builds:
-    builds = judging.bench.build(
-        judging.source,
-        options,
-        kernels,
-        file_name=judging.file_name,
-        arch=arch,
-        host=host,
-        host_as=judging.arch,
-    )
-    judging.checkpoint()
+    """Both builds. A compiler that went away soon, for a reason that is not the candidate's, is asked once more."""
+    for _ in range(2):
+        builds = judging.bench.build(
+            judging.source,
+            options,
+            kernels,
+            file_name=judging.file_name,
+            arch=arch,
+            host=host,
+            host_as=judging.arch,
+        )
+        judging.checkpoint()
+        died = [b for b in (builds.cuda, builds.host) if isinstance(b, BuildFailure) and b.cause == "died"]
+        if not died or any(b.seconds > AGAIN_S for b in died):
+            break
     return builds
 
 
