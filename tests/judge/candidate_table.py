@@ -221,6 +221,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "kv_cache": {
         "write_then_read": "pass",
         "leaves_the_cache": "numerics",
+        "stores_tf32": "precision",
         "reads_while_writing": "determinism",
     },
     "triangular": {

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from workbench.core.task import SizeSpec
+from workbench.judge.worker.task.expected import one_ulp
 from workbench.judge.worker.task.loader import LoadedTask
-from workbench.judge.worker.task.reference import one_ulp
 
 Load = Callable[..., LoadedTask]
 Loaded = Callable[[str], LoadedTask]
@@ -61,6 +61,28 @@ def test_an_input_written_in_place_is_mutable_and_each_call_gets_a_fresh_copy(lo
     assert torch.equal(first.mutated["input:x"], before.relu())
     assert torch.equal(first.eager[0], second.eager[0])
     assert first.exact_mutated is not None and first.exact_mutated["input:x"].dtype == torch.float64
+    assert first.perturbed_mutated is not None
+    moved = first.perturbed_mutated["input:x"] - first.exact_mutated["input:x"]
+    assert 0 < float(moved.abs().max()) <= 2.0**-23 * float(before.abs().max())
+
+
+def test_a_double_that_writes_something_else_in_place_is_no_fp64_reference(load: Load) -> None:
+    """Rounded to eight bits in eager only: a candidate that stores what the task says must not be called inaccurate."""
+    written = """
+class Model(nn.Module):
+    def forward(self, cache, row):
+        cache[0] = row.bfloat16() if row.dtype == torch.float32 else row
+        return row * 2
+def get_inputs():
+    return [torch.randn(4, 64), torch.randn(64)]
+"""
+    task = load(written)
+    case = task.draw(judged(task), 1)
+    expected = task.expected(judged(task), case)
+    assert expected.exact is None and expected.exact_mutated is None
+    assert any("cache, as written in place, differs" in why for why in task.info.unchecked), (
+        task.info.unchecked
+    )
 
 
 def test_a_cache_and_a_counter_are_mutable(loaded: Loaded) -> None:

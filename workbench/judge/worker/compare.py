@@ -163,7 +163,7 @@ def mismatch(
     ratio = _constant_ratio(got, bar)
     return Mismatch(
         bar.output.name,
-        _unravel(at, tuple(wrong.shape)),
+        unravel(at, tuple(wrong.shape)),
         float(bar.target.flatten()[at]),
         float(got.flatten()[at]),
         float(allowed.flatten()[at]),
@@ -264,7 +264,7 @@ def _integer_mismatch(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor])
     expected, got = bar.target.flatten()[at].item(), actual.flatten()[at].item()
     counted = int(bar.counted.sum()) if bar.counted is not None else wrong.numel()
     return Mismatch(
-        bar.output.name, _unravel(at, tuple(wrong.shape)), expected, got, 0.0, int(wrong.sum()), counted, None
+        bar.output.name, unravel(at, tuple(wrong.shape)), expected, got, 0.0, int(wrong.sum()), counted, None
     )
 
 
@@ -340,7 +340,8 @@ def _real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
-def _unravel(at: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+def unravel(at: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of the element that is number `at` in row-major order."""
     index: list[int] = []
     for extent in reversed(shape):
         index.append(at % extent)

@@ -26,6 +26,7 @@ from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
 from workbench.judge.worker.parts import Parts
 from workbench.judge.worker.references import Prepared, prepare
+from workbench.judge.worker.results import results_of
 from workbench.judge.worker.runs import Run, Stage, as_tensor
 from workbench.judge.worker.seeds import fresh_seed
 from workbench.judge.worker.task.loader import LoadedTask
@@ -157,17 +158,11 @@ def _compared(stage: Stage, prepared: Prepared, result: Run) -> dict[str, Any]:
     """The first elements that differ from the reference, by the judge's own measure, and what else was seen."""
     differing: list[Differing] = []
     wrong, elements = 0, 0
-    for number in prepared.counted():
-        bar = prepared.bars[number]
-        actual = as_tensor(result.outputs[number], stage.results[number].tensor)
+    sources = prepared.selected_from()
+    for each in results_of(stage, prepared, result):
+        bar, actual = each.bar, each.actual
         elements += actual.numel()
-        mask = wrong_elements(
-            bar,
-            actual,
-            perturbed=lambda n=number: prepared.perturbed(n),  # type: ignore[misc]
-            sides=lambda n=number: prepared.sides(n),  # type: ignore[misc]
-            selected_from=prepared.selected_from(),
-        )
+        mask = wrong_elements(bar, actual, perturbed=each.perturbed, sides=each.sides, selected_from=sources)
         if mask is None:
             continue
         if mask.dim() > actual.dim():

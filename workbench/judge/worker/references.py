@@ -18,8 +18,8 @@ from workbench.core.task import Output, SizeSpec
 from workbench.dialect.backward import backward_size
 from workbench.judge.worker.compare import Bar, Tolerance, bars
 from workbench.judge.worker.seeds import Seeds
+from workbench.judge.worker.task.expected import Expected
 from workbench.judge.worker.task.loader import Case, LoadedTask
-from workbench.judge.worker.task.reference import Expected
 
 RANDOM_DRAWS = 3
 RANDOM_SIZES = 3
@@ -70,6 +70,11 @@ class Prepared:
         """The fp64 reference of `output` on inputs moved by one random ulp, where there is one."""
         moved = self.expected.perturbed if self.expected is not None else None
         return moved[output] if moved is not None else None
+
+    def perturbed_mutated(self, path: str) -> torch.Tensor | None:
+        """What the fp64 reference writes to `path` on inputs moved by one random ulp, where there is one."""
+        moved = self.expected.perturbed_mutated if self.expected is not None else None
+        return moved[path] if moved is not None else None
 
     def sides(self, output: int) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Between which values a gradient lies at a kink of the reference; None for an output, and without fp64."""
@@ -274,10 +279,11 @@ def _untrusted(bar: Bar) -> str:
 
 def _mutated_bars(size: SizeSpec, expected: Expected, tolerance: Tolerance) -> dict[str, Bar]:
     parameters = size.by_path()
+    exact = expected.exact_mutated
     found: dict[str, Bar] = {}
     for path, tensor in expected.mutated.items():
         parameter = parameters[path]
         if parameter.mutable and parameter.tensor is not None:
             output = Output(f"{parameter.name} (written in place)", parameter.tensor)
-            found[path] = bars([output], [tensor], None, tolerance)[0]
+            found[path] = bars([output], [tensor], [exact[path]] if exact is not None else None, tolerance)[0]
     return found

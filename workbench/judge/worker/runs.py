@@ -128,11 +128,7 @@ class Stage:
         if report.fault is not None:
             raise Faulted(report.fault, self.size.name, case.name)
         outputs = [arena.array(layout.bindings[t]).copy() for t in self.plan.outputs]
-        written = {
-            path: arena.array(number).copy()
-            for number, path in enumerate(layout.paths)
-            if path is not None and layout.specs[number].writable
-        }
+        written = self._written(arena)
         changed = [
             spec.name
             for number, spec in enumerate(layout.specs)
@@ -174,21 +170,29 @@ class Stage:
 
     def watch(
         self, case: Case, runner: HostRunner, *, timeout_s: float, seed: int
-    ) -> tuple[list[CallReport], list[Bytes]]:
+    ) -> tuple[list[CallReport], list[Bytes], dict[str, Bytes]]:
         """Run the whole plan once on `case` in a runner that holds the instrumented build.
 
         Returns:
-            What was seen of forward and, where there is one and forward came to its end, of backward; and the outputs,
-            as far as it came.
+            What was seen of forward and, where there is one and forward came to its end, of backward; the outputs, as
+            far as it came; and by path what was written in place.
         """
         bindings = self.layout.bindings
         report, arena, _ = self._call(runner, partial(self._filled, case, "end", False, 3), timeout_s, seed)
         outputs = [arena.array(bindings[t]).copy() for t in self.plan.outputs]
+        written = self._written(arena)
         if self.backward is None or report.fault is not None or report.seen is None:
-            return [report], outputs
+            return [report], outputs, written
         handed_on = self._handed_on(case, arena)
-        after, gradients = self.backward.watch(handed_on, runner, timeout_s=timeout_s, seed=seed)
-        return [report, *after], outputs + gradients
+        after, gradients, _ = self.backward.watch(handed_on, runner, timeout_s=timeout_s, seed=seed)
+        return [report, *after], outputs + gradients, written
+
+    def _written(self, arena: Arena) -> dict[str, Bytes]:
+        return {
+            path: arena.array(number).copy()
+            for number, path in enumerate(self.layout.paths)
+            if path is not None and self.layout.specs[number].writable
+        }
 
     def _call(
         self,

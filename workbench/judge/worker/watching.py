@@ -7,7 +7,7 @@ could not see everything, the gates keep what they then cannot establish in `unc
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.build import BuildFailure, HostBuild
@@ -37,6 +37,8 @@ class Watched:
     why: str = ""
     outputs: list[Bytes] | None = None
     """By output; None where it did not come to its end. Other values stood in local memory that nobody wrote."""
+    written: dict[str, Bytes] = field(default_factory=dict)
+    """By path: what was written in place, where `outputs` are known."""
     counts: tuple[Counts, ...] = ()
     """Of forward and, where there is one, of backward; () where it did not run to its end."""
 
@@ -86,7 +88,7 @@ def watch(judging: Judging, building: Future[Builds] | None) -> Watched:
     try:
         space = judging.overflows.address_space
         with judging.bench.another_runner(build, memory_bytes=space) as runner:
-            reports, outputs = stage.watch(
+            reports, outputs, written = stage.watch(
                 prepared.case,
                 runner,
                 timeout_s=min(judging.timeout_s, LAUNCH_S),
@@ -106,7 +108,7 @@ def watch(judging: Judging, building: Future[Builds] | None) -> Watched:
             return Watched(findings, f"the instrumented run ended early: {report.fault.message}")
         incomplete |= dict.fromkeys(report.seen.incomplete)
     counts = tuple(report.counts for report in reports if report.counts is not None)
-    return Watched(findings, "; ".join(incomplete), outputs, counts)
+    return Watched(findings, "; ".join(incomplete), outputs, written, counts)
 
 
 def watch_at(
@@ -122,7 +124,7 @@ def watch_at(
         return ()
     try:
         with judging.bench.another_runner(build) as runner:
-            reports, _ = stage.watch(
+            reports, *_ = stage.watch(
                 case,
                 runner,
                 timeout_s=min(judging.timeout_s, LAUNCH_S),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from workbench.judge.worker import watching
-from workbench.judge.worker.gates.poison import differing, is_wrong, near
+from workbench.judge.worker.gates.poison import is_wrong, near
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
+from workbench.judge.worker.results import differing
 
 NOT_SEEN = "races: global and shared accesses were not ordered against each other, only runs compared"
 
@@ -21,7 +22,7 @@ def run(judging: Judging) -> Finding:
         return watching.failed("fail", races)
     if watched.why:
         judging.unchecked.append(NOT_SEEN)
-    changed = differing(plain, again, stage.results) or judging.irreproducible
+    changed = differing(stage, plain, again) or judging.irreproducible
     inactive = watched.of("inactive lane")
     if inactive and (changed is not None or is_wrong(judging)):
         return watching.failed("fail", inactive)

@@ -8,13 +8,14 @@ import torch
 
 from workbench.dialect.backward import backward_size
 from workbench.judge.worker import non_finite
-from workbench.judge.worker.accuracy import Accuracy, accuracy
-from workbench.judge.worker.compare import Mismatch, Refused, bars, mismatch
+from workbench.judge.worker.compare import Mismatch, Refused, mismatch
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
 from workbench.judge.worker.references import MIN_HARD_USABLE, MIN_RANDOM_USABLE, Prepared
+from workbench.judge.worker.results import accuracies, results_of
 from workbench.judge.worker.runs import Run, Stage, as_tensor
 from workbench.judge.worker.task.cases import NON_FINITE
+from workbench.judge.worker.task.gradients import GRADIENT_CASES
 
 
 def run(judging: Judging) -> Finding:
@@ -24,7 +25,9 @@ def run(judging: Judging) -> Finding:
     stage = judging.stage(judging.size)
     usable = {"random": 0, "hard": 0}
     checked: dict[str, dict[str, int]] = {o.name: {"random": 0, "hard": 0} for o in stage.results}
-    hard_cases = 0
+    # Those that the reference refused when the task was loaded are gone, too.
+    hard_cases = len(judging.task.refused_cases)
+    gradient_cases = 0
     for number in range(len(references)):
         if references.names[number] == NON_FINITE:
             continue
@@ -32,7 +35,9 @@ def run(judging: Judging) -> Finding:
         judging.checkpoint()
         judging.seeds.append(prepared.case.seed)
         judging.case_seeds.append((prepared.case.name, prepared.case.seed))
-        hard_cases += prepared.hard
+        of_gradients = prepared.case.name in GRADIENT_CASES  # on inputs that are only drawn
+        hard_cases += prepared.hard and not of_gradients
+        gradient_cases += of_gradients
         if (why := prepared.unusable) is not None:
             judging.unchecked.append(f"case {prepared.case.name}: {why}")
             continue
@@ -48,22 +53,16 @@ def run(judging: Judging) -> Finding:
             return Finding("fail", wrong.sentence() + where + ".", evidence(prepared, wrong))
         usable["hard" if prepared.hard else "random"] += 1
         for place in prepared.counted():
-            checked[stage.results[place].name]["hard" if prepared.hard else "random"] += 1
+            # What is only drawn is no hard case of an output.
+            if place >= len(stage.size.outputs) or not of_gradients:
+                checked[stage.results[place].name]["hard" if prepared.hard else "random"] += 1
         if judging.first is None:
             judging.first = (prepared, result)
-        judging.accuracies += accuracies(judging, stage, prepared, result)
-    # A task without floating inputs has no hard case: its random draws are all that there is.
-    if usable["random"] < MIN_RANDOM_USABLE or (hard_cases and usable["hard"] < MIN_HARD_USABLE):
-        raise CannotJudge(
-            f"Too little can be checked: {usable['random']} random draws and {usable['hard']} hard cases "
-            "have a trustworthy reference; three and one are needed."
-        )
-    for name, seen in checked.items():
-        if seen["random"] < MIN_RANDOM_USABLE or (hard_cases and seen["hard"] < MIN_HARD_USABLE):
-            raise CannotJudge(
-                f"Too little of the {name} can be checked: {seen['random']} random draws and {seen['hard']} hard cases "
-                "have a trustworthy one; three and one are needed."
-            )
+        judging.accuracies += accuracies(stage, prepared, result, judging.task.info.precision)
+    _enough(usable, hard_cases + gradient_cases, "", "reference")
+    for place, (name, seen) in enumerate(checked.items()):
+        offered = hard_cases if place < len(stage.size.outputs) else hard_cases + gradient_cases
+        _enough(seen, offered, f"of the {name} ", "one")
     counted = f"{usable['random']} random draws and {usable['hard']} hard cases"
     both = ", forward and backward" if judging.backward else ""
     right = f"All elements are right in {counted}{both}"
@@ -71,12 +70,29 @@ def run(judging: Judging) -> Finding:
         "seeds": dict_of_seeds(judging),
         "cases": [r.case for r in judging.runs],
         # What is wrong for a fixed share of elements is found with 95 % where that share is 3 over this.
-        "elements_compared": sum(o.tensor.numel for o in stage.size.outputs) * len(judging.runs),
+        "elements_compared": _elements(judging, stage) * len(judging.runs),
     }
     warning = non_finite.warning(judging, stage)
     if warning:
         return Finding("warn", f"{right}; {warning}.", {**found, "non_finite": warning})
     return Finding("pass", f"{right}.", found)
+
+
+def _enough(usable: dict[str, int], offered: int, what: str, trusted: str) -> None:
+    """Raises CannotJudge where too few cases are left; a task without floating inputs has no hard case `offered`: its
+    random draws are all that there is."""
+    if usable["random"] < MIN_RANDOM_USABLE or (offered and usable["hard"] < MIN_HARD_USABLE):
+        raise CannotJudge(
+            f"Too little {what}can be checked: {usable['random']} random draws and {usable['hard']} hard cases "
+            f"have a trustworthy {trusted}; three and one are needed."
+        )
+
+
+def _elements(judging: Judging, stage: Stage) -> int:
+    """Of the outputs of a run, and of what it writes in place."""
+    prepared, _ = judging.first_run()
+    written = sum(bar.target.numel() for bar in prepared.mutated.values())
+    return written + sum(o.tensor.numel for o in stage.size.outputs)
 
 
 def wrong_element(stage: Stage, prepared: Prepared, result: Run) -> Mismatch | Refused | None:
@@ -90,40 +106,16 @@ def wrong_element(stage: Stage, prepared: Prepared, result: Run) -> Mismatch | R
         message = prepared.refused(tensors)
         if message is not None:
             return Refused(message)
+    # The task's own check speaks for the outputs; gradients and what is written in place it never sees.
+    first = 0 if prepared.check is None else count
     sources = prepared.selected_from()
-    for number in prepared.counted() if prepared.check is None else range(count, len(prepared.bars)):
-        if number in prepared.left_out:
-            continue
-        actual = as_tensor(result.outputs[number], stage.results[number].tensor)
+    for each in results_of(stage, prepared, result, first=first):
         worst = mismatch(
-            prepared.bars[number],
-            actual,
-            perturbed=lambda n=number: prepared.perturbed(n),  # type: ignore[misc]
-            sides=lambda n=number: prepared.sides(n),  # type: ignore[misc]
-            selected_from=sources,
+            each.bar, each.actual, perturbed=each.perturbed, sides=each.sides, selected_from=sources
         )
         if worst is not None:
             return worst
-    parameters = stage.size.by_path()
-    for path, bar in prepared.mutated.items() if prepared.check is None else ():
-        spec = parameters[path].tensor
-        assert spec is not None
-        written = result.written.get(path)
-        value = prepared.case.values[path]
-        assert isinstance(value, torch.Tensor)
-        worst = mismatch(bar, as_tensor(written, spec) if written is not None else value)
-        if worst is not None:
-            return worst
     return None
-
-
-def alike(stage: Stage, one: Run, two: Run) -> bool:
-    """Whether two runs agree within the tolerance of their dtypes, right or wrong: what atomic additions explain."""
-    for output, a, b in zip(stage.results, one.outputs, two.outputs, strict=True):
-        bar = bars([output], [as_tensor(a, output.tensor)], None, {})[0]
-        if mismatch(bar, as_tensor(b, output.tensor)) is not None:
-            return False
-    return True
 
 
 def evidence(prepared: Prepared, wrong: Mismatch | Refused) -> dict[str, Any]:
@@ -166,19 +158,3 @@ def dict_of_seeds(judging: Judging) -> dict[str, list[int]]:
     for name, seed in judging.case_seeds:
         found.setdefault(name, []).append(seed)
     return found
-
-
-def accuracies(judging: Judging, stage: Stage, prepared: Prepared, result: Run) -> list[Accuracy]:
-    """How accurate each output is that has an fp64 reference; measured while the outputs are at hand."""
-    found = [
-        accuracy(
-            prepared.bars[number],
-            as_tensor(result.outputs[number], stage.results[number].tensor),
-            prepared.case.name,
-            precision=judging.task.info.precision,
-            perturbed=lambda n=number: prepared.perturbed(n),  # type: ignore[misc]
-            sides=lambda n=number: prepared.sides(n),  # type: ignore[misc]
-        )
-        for number in prepared.counted()
-    ]
-    return [a for a in found if a is not None]

@@ -14,10 +14,11 @@ import torch
 from workbench.core.task import Output
 from workbench.core.tensors import ITEMSIZE
 from workbench.judge.worker import watching
-from workbench.judge.worker.compare import _unravel
-from workbench.judge.worker.gates.numerics import alike, wrong_element
+from workbench.judge.worker.compare import unravel
+from workbench.judge.worker.gates.numerics import wrong_element
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
+from workbench.judge.worker.results import alike, differing, pairs
 from workbench.judge.worker.runs import Bytes, Run, as_tensor
 from workbench.judge.worker.watching import Watched
 
@@ -43,7 +44,7 @@ def run(judging: Judging) -> Finding:
     # A flag in recycled memory may well hold the value that is waited for: poison hardly ever does.
     if in_global := tuple(f for f in unwritten if f.space == "global"):
         return watching.failed("fail", in_global)
-    changed = differing(plain, other, outputs)
+    changed = differing(stage, plain, other)
     if unwritten and (changed is not None or is_wrong(judging)):
         return watching.failed("fail", unwritten)
     if not watched.of("unwritten read", "race", "out of bounds", "inactive lane"):
@@ -70,7 +71,7 @@ def run(judging: Judging) -> Finding:
         )
     # Poison, or a race? The same poison again tells them apart.
     again = stage.run(prepared.case, placement=plain.placement)
-    judging.irreproducible = differing(plain, again, outputs)
+    judging.irreproducible = differing(stage, plain, again)
     if judging.irreproducible is not None:
         return Finding("pass", "Runs on the same poison differ too: see determinism.")
     output_name, index = changed
@@ -100,24 +101,22 @@ def _local(judging: Judging, watched: Watched) -> Finding | None:
         return None
     stage = judging.stage(judging.size)
     prepared, plain = judging.first_run()
-    outputs = stage.results
+    seen = dataclasses.replace(plain, outputs=watched.outputs, written=watched.written)
     far = next(
         (
             (output.name, at)
-            for output, a, b in zip(outputs, plain.outputs, watched.outputs, strict=True)
+            for output, a, b in pairs(stage, plain, seen)
             if (at := _far_apart(output, a, b)) is not None
         ),
         None,
     )
     if far is None:
         return None
-    if not is_wrong(judging):
-        seen = dataclasses.replace(plain, outputs=watched.outputs)
-        if wrong_element(stage, prepared, seen) is None:
-            return None
+    if not is_wrong(judging) and wrong_element(stage, prepared, seen) is None:
+        return None
     # A race that the instrumented run did not see would differ from run to run.
     again = stage.run(prepared.case, placement=plain.placement)
-    if differing(plain, again, outputs) is not None:
+    if differing(stage, plain, again) is not None:
         return None
     built = judging.built_for(stage.plan)
     hints = built.host.diagnostics if built.host is not None else ()
@@ -151,16 +150,7 @@ def _far_apart(output: Output, one: Bytes, two: Bytes) -> tuple[int, ...] | None
     if not bool(apart.any()):
         return None
     at = int(apart.flatten().to(torch.uint8).argmax())
-    return _unravel(at, tuple(apart.shape))[: len(output.tensor.shape)]
-
-
-def differing(one: Run, two: Run, outputs: tuple[Output, ...]) -> tuple[str, tuple[int, ...]] | None:
-    """The first element that is not the same bit for bit: output name and index."""
-    for output, a, b in zip(outputs, one.outputs, two.outputs, strict=True):
-        if not np.array_equal(a, b):
-            at = int(np.flatnonzero(a != b)[0]) // ITEMSIZE[output.tensor.dtype]
-            return output.name, _unravel(at, output.tensor.shape)
-    return None
+    return unravel(at, tuple(apart.shape))[: len(output.tensor.shape)]
 
 
 def _unwritten(output: Output, number: int, plain: Run, other: Run) -> Finding | None:
@@ -175,7 +165,7 @@ def _unwritten(output: Output, number: int, plain: Run, other: Run) -> Finding |
     count = int(kept.sum())
     if not count:
         return None
-    first = [_unravel(int(i), output.tensor.shape) for i in np.flatnonzero(kept)[:8]]
+    first = [unravel(int(i), output.tensor.shape) for i in np.flatnonzero(kept)[:8]]
     numel = output.tensor.numel
     what = "No element" if count == numel else f"{count} of {numel} elements"
     verb = "was ever written" if count == numel else "were never written"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workbench.judge.worker.accuracy import Accuracy
+from workbench.judge.worker.compare import Bar
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Finding
 
@@ -14,7 +15,7 @@ def run(judging: Judging) -> Finding:
         floating = any(not bar.exact and bar.allowed is not None for bar in _bars(judging))
         if floating:
             judging.unchecked.append("precision: there is no fp64 reference")
-        why = "there is no fp64 reference" if floating else "no output is a floating-point number"
+        why = "there is no fp64 reference" if floating else "no result is a floating-point number"
         return Finding("skipped", f"Not measured: {why}.")
     return judged(found)
 
@@ -38,5 +39,9 @@ def judged(found: list[Accuracy]) -> Finding:
     return Finding("pass", f"Accurate: {said}, {worst.k:g} times is allowed.", evidence)
 
 
-def _bars(judging: Judging) -> list:
-    return judging.first[0].bars if judging.first is not None else []
+def _bars(judging: Judging) -> list[Bar]:
+    """Of the outputs, the gradients and what is written in place."""
+    if judging.first is None:
+        return []
+    prepared = judging.first[0]
+    return [*prepared.bars, *prepared.mutated.values()]

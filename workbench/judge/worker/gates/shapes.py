@@ -18,6 +18,7 @@ from workbench.judge.worker.gates.bounds import damaged
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Faulted, Finding
 from workbench.judge.worker.references import Prepared
+from workbench.judge.worker.results import accuracies
 from workbench.judge.worker.runs import Placement, Stage
 from workbench.judge.worker.task.limits import HOST_THREADS
 
@@ -182,7 +183,7 @@ def _in_case(
         return Finding("fail", f"{wrong.sentence()}{case}.", numerics.evidence(prepared, wrong))
     if prepared.hard and prepared.size not in judging.task.sizes:
         return None  # the bar is known to suit draws at any size, and hard cases at sizes that a person chose
-    found = numerics.accuracies(judging, stage, prepared, result)
+    found = accuracies(stage, prepared, result, judging.task.info.precision)
     measured += found
     finding = precision.judged(found) if found else None
     return finding if finding is not None and finding.status == "fail" else None

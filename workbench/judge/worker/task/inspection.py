@@ -27,6 +27,8 @@ from workbench.judge.worker.task.signature import is_scalar
 from workbench.judge.worker.task.sizes import has_nans
 from workbench.judge.worker.task.structure import Structure, analyse, widen_integers
 
+NO_INPUT = "no input's structure allows it"
+NO_STATE = "the module has no float parameters or buffers"
 _SAMPLES = 2
 _TINY_ELEMENTS = 1 << 14
 """Below so many elements at full size launch overhead is all that one would measure."""
@@ -50,6 +52,12 @@ class Findings:
     unchecked: list[str]
     gradients: Gradients = dataclasses.field(default_factory=Gradients)
     skipped_cases: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Hard cases that are not made, and why."""
+
+    @property
+    def refused_cases(self) -> dict[str, str]:
+        """Those of `skipped_cases` that could be made, but that the reference does not take."""
+        return {n: why for n, why in self.skipped_cases.items() if why not in (NO_INPUT, NO_STATE)}
 
 
 def inspect(
@@ -75,7 +83,7 @@ def inspect(
     if mutable:
         notes.append(f"written in place: {', '.join(sorted(mutable))}")
     given = [reference.values(), *_more_inputs(reference)]
-    exact = reference.validate_exact(given)
+    exact = reference.validate_exact(given, mutable)
     words = "fp64, whole, on the CPU" if exact else f"eager, on the CPU: {reference.why_not_exact}"
     if not exact:
         unchecked.append(f"precision: {reference.why_not_exact}")
@@ -287,6 +295,7 @@ def try_generator(found: Findings, bench: Any, options: Options, *, heavy: bool 
         found.notes.append(
             f"inputs are drawn by the task's own get_inputs(): generated ones are refused ({why})"
         )
+        found.unchecked.append(f"hard cases of the inputs: generated inputs are refused ({why})")
     transformable = any(s.transformable for s in bench.structures.values()) and not bench.replayed
     generator = torch.Generator().manual_seed(5)
     plain = draw_all(list(bench.structures.values()), generator)
@@ -294,15 +303,15 @@ def try_generator(found: Findings, bench: Any, options: Options, *, heavy: bool 
         if case in STATE_CASES:
             held = [s for s in reference.state if case == "parameters" or s.path.startswith("parameter:")]
             if not any(s.tensor.is_floating_point() for s in held):
-                found.skipped_cases[case] = "the module has no float parameters or buffers"
+                found.skipped_cases[case] = NO_STATE
                 continue
         elif not transformable:
-            found.skipped_cases[case] = "no input's structure allows it"
+            found.skipped_cases[case] = NO_INPUT
             continue
         given = values(case, 5) if not bench.replayed else _parameters_only(reference, case)
         changed = [given[p] for p in bench.structures]
         if case in TRANSFORMS and all(map(_bitwise_equal, changed, plain)):
-            found.skipped_cases[case] = "no input's structure allows it"
+            found.skipped_cases[case] = NO_INPUT
             continue
         refused = "" if heavy else _refusal(reference, given)
         if refused:
@@ -310,8 +319,7 @@ def try_generator(found: Findings, bench: Any, options: Options, *, heavy: bool 
             found.unchecked.append(f"hard case {case}: {refused}")
     if found.skipped_cases:
         # What simply has nothing to change is not worth a reader's line.
-        quiet = ("no input's structure", "the module has no")
-        said = "; ".join(f"{n}: {why}" for n, why in found.skipped_cases.items() if not why.startswith(quiet))
+        said = "; ".join(f"{name}: {why}" for name, why in found.refused_cases.items())
         if said:
             found.notes.append(f"hard cases that do not apply: {said}")
 

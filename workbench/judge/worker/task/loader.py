@@ -19,6 +19,7 @@ from workbench.judge.worker.task.cases import CASES, STATE_CASES, draw_inputs, r
 from workbench.judge.worker.task.distributions import declare
 from workbench.judge.worker.task.drawn_sizes import drawn_values
 from workbench.judge.worker.task.estimate import Work, bytes_moved
+from workbench.judge.worker.task.expected import Expected
 from workbench.judge.worker.task.imports import fingerprint, locate
 from workbench.judge.worker.task.limits import (
     HEAVY_WORK,
@@ -30,7 +31,7 @@ from workbench.judge.worker.task.limits import (
 from workbench.judge.worker.task.options import Options, read_options
 from workbench.judge.worker.task.planning import SizePlan, plan_sizes
 from workbench.judge.worker.task.program import Program
-from workbench.judge.worker.task.reference import Expected, Reference, Values
+from workbench.judge.worker.task.reference import Reference, Values
 from workbench.judge.worker.task.signature import (
     identifier,
     module_scalars,
@@ -108,6 +109,11 @@ class LoadedTask:
     def skipped_cases(self) -> dict[str, str]:
         """Hard cases that do not apply to this task, and why."""
         return dict(self._found.skipped_cases)
+
+    @property
+    def refused_cases(self) -> dict[str, str]:
+        """Those of `skipped_cases` that could be made, but that the reference does not take."""
+        return self._found.refused_cases
 
     @property
     def tolerance(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a task's module gives: eager, in fp64, and in fp64 with its inputs moved by one ulp.
+"""A task's module, as it is and in fp64, called on given values.
 
 Every call works on fresh copies of inputs, parameters and buffers, so in-place modules and running statistics
 never leak from one call to the next.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -191,12 +191,20 @@ class Reference:
             dtypes.append(self.instance.program.autocast)
         return max((_TOLERANCE.get(d, 0.0) for d in dtypes), default=0.0)
 
-    def validate_exact(self, samples: Iterable[Values]) -> bool:
-        """Whether the double computes the same function as eager; `why_not_exact` says why it does not."""
+    def validate_exact(self, samples: Iterable[Values], written: Iterable[str] = ()) -> bool:
+        """Whether the double computes the same function as eager; `why_not_exact` says why it does not.
+
+        Args:
+            written: paths of what the module writes in place, whose values are compared too.
+        """
+        paths = sorted(written)
         try:
             for values in samples:
-                eager, exact = self.eager(values).outputs, self.exact(values).outputs
-                why = _difference(eager, exact, self._lowest(values))
+                calls = self.eager(values), self.exact(values)
+                eager, exact = ([*c.outputs, *(c.given[p] for p in paths)] for c in calls)
+                names = [f"output {n}" for n in range(len(calls[0].outputs))]
+                names += [f"{p.partition(':')[2]}, as written in place," for p in paths]
+                why = _difference(names, eager, exact, self._lowest(values))
                 if why:
                     self.why_not_exact = why
                     return False
@@ -236,154 +244,29 @@ def _gradients(
     return gradients
 
 
-class Expected:
-    """What the reference gives for one case. fp64 and its perturbation are computed when they are first asked for.
-
-    Attributes:
-        eager: the outputs, flattened; then the gradients, where they are wanted.
-        mutated: by path, what a mutable input or buffer holds after the call.
-    """
-
-    def __init__(
-        self,
-        reference: Reference,
-        values: Values,
-        mutable: Iterable[str],
-        *,
-        has_exact: bool,
-        seed: int,
-        gradients: tuple[str, ...] = (),
-    ):
-        """
-        Args:
-            gradients: paths of the gradients that are wanted; `values` then holds the incoming ones.
-        """
-        self._gradients = gradients
-        self._reference, self._values, self._has_exact, self._seed = reference, values, has_exact, seed
-        self._mutable = tuple(mutable)
-        try:
-            call = reference.eager(values, self._derivative(values))
-        except Exception as error:
-            program = reference.instance.program
-            raise program.failure(f"`{program.file.class_name}.forward`", error) from None
-        self.eager: list[torch.Tensor] = self._all(call)
-        self.mutated: dict[str, torch.Tensor] = self._after(call)
-
-    def _derivative(self, values: Values) -> Derivative | None:
-        if not self._gradients:
-            return None
-        incoming = {
-            p: v for p, v in values.items() if p.startswith("gradient:") and isinstance(v, torch.Tensor)
-        }
-        return Derivative(self._gradients, incoming)
-
-    def _all(self, call: Call) -> list[torch.Tensor]:
-        return [*call.outputs, *(call.gradients[path] for path in self._gradients)]
-
-    def _after(self, call: Call) -> dict[str, torch.Tensor]:
-        return {path: call.given[path].detach().contiguous().clone() for path in self._mutable}
-
-    @functools.cached_property
-    def _exact_call(self) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]] | None:
-        if not self._has_exact:
-            return None
-        call = self._run_exact(self._values)
-        return (self._all(call), self._after(call)) if call is not None else None
-
-    def _run_exact(self, values: Values) -> Call | None:
-        try:
-            return self._reference.exact(values, self._derivative(values))
-        except Exception:  # a case that eager survives but the double refuses has no exact value
-            return None
-
-    @property
-    def exact(self) -> list[torch.Tensor] | None:
-        """As `eager`, in fp64 (integers as they are); None where there is no fp64 reference."""
-        return self._exact_call[0] if self._exact_call is not None else None
-
-    @property
-    def exact_mutated(self) -> dict[str, torch.Tensor] | None:
-        """As `mutated`, in fp64."""
-        return self._exact_call[1] if self._exact_call is not None else None
-
-    @functools.cached_property
-    def perturbed(self) -> list[torch.Tensor] | None:
-        """As `exact`, with every float input and incoming gradient moved up or down by one ulp of its own dtype."""
-        if not self._has_exact:
-            return None
-        generator = torch.Generator().manual_seed(self._seed ^ 0x5EED)
-        call = self._run_exact(self._moved(("input:", "gradient:"), lambda value: one_ulp(value, generator)))
-        return self._all(call) if call is not None else None
-
-    @functools.cached_property
-    def kinks(self) -> tuple[list[torch.Tensor], list[torch.Tensor]] | None:
-        """Smallest and largest fp64 values while every float input moves a little to either side, zeros too.
-
-        Where a gradient jumps (relu at 0, abs at 0, equal maxima) any value between the two sides is one. None without
-        an fp64 reference.
-        """
-        found = [self._all(call) for call in map(self._run_exact, self._sides()) if call is not None]
-        if not self._has_exact or self.exact is None or len(found) < 2:
-            return None
-        stacked = [torch.stack(list(values)) for values in zip(self.exact, *found, strict=True)]
-        return [s.amin(0) for s in stacked], [s.amax(0) for s in stacked]
-
-    def _sides(self) -> Iterator[Values]:
-        for sign in (1.0, -1.0) if self._has_exact and self._gradients else ():
-            generator = torch.Generator().manual_seed(self._seed ^ 0x51DE)
-            yield self._moved(("input:",), lambda value: _nudged(value, generator, sign))  # noqa: B023  (used at once)
-
-    def _moved(self, roles: tuple[str, ...], move: Callable[[torch.Tensor], torch.Tensor]) -> Values:
-        return {
-            path: move(value)
-            if path.startswith(roles) and isinstance(value, torch.Tensor) and value.is_floating_point()
-            else value
-            for path, value in self._values.items()
-        }
-
-
-def one_ulp(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Every element moved to a neighbour in its dtype; zeros stay, since their structure may matter."""
-    if tensor.dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
-        return tensor
-    up = torch.rand(tensor.shape, generator=generator) < 0.5
-    far = torch.where(up, torch.inf, -torch.inf).to(tensor.dtype)
-    return torch.where(tensor == 0, tensor, torch.nextafter(tensor, far))
-
-
-def _nudged(tensor: torch.Tensor, generator: torch.Generator, sign: float) -> torch.Tensor:
-    """In fp64, every element moved by an ulp of its own dtype to a random side, or with `sign` -1 to the other; zeros
-    by next to nothing."""
-    wide = tensor.double()
-    side = (torch.rand(tensor.shape, generator=generator, dtype=torch.float64) < 0.5).double() * 2 - 1
-    scale = float(wide.abs().nan_to_num(0, 0, 0).amax()) if wide.numel() else 0.0
-    step = torch.where(wide == 0, 2.0**-40 * (scale or 1.0), wide.abs() * torch.finfo(tensor.dtype).eps)
-    return wide + sign * side * step
-
-
-def _difference(eager: list[torch.Tensor], exact: list[torch.Tensor], lowest: float) -> str:
+def _difference(names: list[str], eager: list[torch.Tensor], exact: list[torch.Tensor], lowest: float) -> str:
     """Why `exact` is not the function that `eager` is, or "". `lowest`: of the tolerances of what goes in."""
     if len(eager) != len(exact):
         return "the module gives another number of outputs in fp64"
-    for number, (a, b) in enumerate(zip(eager, exact, strict=True)):
+    for name, a, b in zip(names, eager, exact, strict=True):
         if a.shape != b.shape:
-            return f"output {number} has another shape in fp64"
+            return f"{name} has another shape in fp64"
         if a.is_floating_point() != b.is_floating_point():
-            return f"output {number} has another kind of dtype in fp64"
+            return f"{name} has another kind of dtype in fp64"
         if not (a.is_floating_point() or a.is_complex()):
             if float((a != b).double().mean()) > 0.01:
-                return f"output {number} differs in fp64 in more than 1 % of its elements"
+                return f"{name} differs in fp64 in more than 1 % of its elements"
             continue
         if b.is_floating_point() and b.dtype != torch.float64:
-            return f"output {number} stays {b.dtype} in fp64"
+            return f"{name} stays {b.dtype} in fp64"
         wide = a.to(b.dtype)
         both = wide.isfinite() & b.isfinite()
         if float((wide.isfinite() != b.isfinite()).double().mean()) > 0.01:
-            return f"output {number} is finite in one of eager and fp64 only"
+            return f"{name} is finite in one of eager and fp64 only"
         scale = float(b[both].abs().max()) if bool(both.any()) else 0.0
         allowed = max(_TOLERANCE.get(a.dtype, 1e-3), lowest) * scale
         if float(((wide - b).abs() > allowed)[both].double().mean() if bool(both.any()) else 0.0) > 0.01:
-            return f"output {number} differs between eager and fp64 by more than rounding"
+            return f"{name} differs between eager and fp64 by more than rounding"
     return ""
 
 
