@@ -177,6 +177,13 @@ EXPECTED: dict[str, dict[str, str]] = {
         "takes_the_largest_again": "numerics",
         "sorts_without_a_barrier": "determinism",
     },
+    # Positions in what is computed inside: near-ties, and underflow to equal zeros, fall out in each kernel's own way.
+    "router": {
+        "by_logits": "pass",
+        "by_probability": "pass",
+        "third_for_second": "numerics",
+        "same_expert_twice": "numerics",
+    },
     "masked_softmax": {
         "online": "pass",
         "maximum_by_atomics": "pass",

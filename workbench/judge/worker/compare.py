@@ -7,12 +7,13 @@ excluded (docs/judge.md). What depends on the reference alone (`Bar`) is compute
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from workbench.core.task import Output
+from workbench.judge.worker.ties import Source, same_selection
 
 TOLERANCE: dict[torch.dtype, float] = {
     torch.float64: 1e-7,
@@ -57,6 +58,8 @@ class Bar:
     counted: Tensor | None
     """Which elements count; None: all."""
     excluded: int
+    sources: tuple[Source, ...] = ()
+    """What an index output was chosen from inside of the reference."""
 
     @property
     def usable(self) -> bool:
@@ -134,6 +137,37 @@ def bars(
         _bar(output, e, x, tolerance, at_least)
         for output, e, x in zip(outputs, eager, references, strict=True)
     ]
+
+
+def index_bar(
+    bar: Bar, exact: Tensor, perturbed: Callable[[], Tensor | None], sources: Sequence[Source]
+) -> Bar:
+    """The bar of an index output that has an fp64 reference.
+
+    Args:
+        bar: as `bars` makes it.
+        exact: the output in fp64.
+        perturbed: the same on inputs moved by one ulp; asked for only where none of `sources` fits.
+        sources: what the reference chose from, where that is known.
+    """
+    if exact.shape != bar.eager.shape:
+        return bar
+    counted = bar.eager == exact
+    tied = same_selection(exact, bar.eager, sources)
+    if tied is not None:
+        # Among near-ties eager's choice is as good as fp64's, but not where eager chose what overflowed.
+        trusted = same_selection(bar.eager, bar.eager, sources, distinct=False)
+        assert trusted is not None
+        counted = (counted | tied) & trusted
+    elif (moved := perturbed()) is not None and moved.shape == exact.shape:
+        counted &= moved == exact
+    excluded = int(counted.numel() - counted.sum())
+    return replace(
+        bar,
+        counted=counted if excluded else None,
+        excluded=excluded,
+        sources=tuple(sources) if tied is not None else (),
+    )
 
 
 def mismatch(
@@ -252,7 +286,9 @@ def _wrong_integers(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor]) -
     if bar.counted is not None:
         wrong &= bar.counted
     if bar.output.index and bool(wrong.any()):
-        wrong &= ~_same_selection(actual, bar.target, selected_from)
+        same = same_selection(actual, bar.target, [*map(Source, selected_from), *bar.sources])
+        if same is not None:
+            wrong &= ~same
     return wrong if bool(wrong.any()) else None
 
 
@@ -266,61 +302,6 @@ def _integer_mismatch(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor])
     return Mismatch(
         bar.output.name, unravel(at, tuple(wrong.shape)), expected, got, 0.0, int(wrong.sum()), counted, None
     )
-
-
-def _same_selection(actual: Tensor, expected: Tensor, sources: Sequence[Tensor]) -> Tensor:
-    """Where `actual` selects, along some axis of one of `sources`, the very value that `expected` does.
-
-    Positions that fit no single axis (pooling's) count in a plane: the last axes of a source, flattened.
-    """
-    same = torch.zeros(expected.shape, dtype=torch.bool)
-    for source in sources:
-        fits = False
-        for axis in range(source.dim()):
-            if source.dim() == expected.dim():
-                mine, theirs = actual, expected
-            elif source.dim() == expected.dim() + 1:
-                mine, theirs = actual.unsqueeze(axis), expected.unsqueeze(axis)
-            else:
-                continue
-            rest = [i for i in range(source.dim()) if i != axis]
-            if any(mine.shape[i] != source.shape[i] for i in rest):
-                continue
-            agrees = _picks_the_same(mine, theirs, source, axis)
-            if agrees is None:
-                continue
-            fits = True
-            if source.dim() == expected.dim():
-                agrees &= _unrepeated(mine, axis)
-            same |= agrees.reshape(expected.shape)
-        if fits or source.dim() != expected.dim():
-            continue
-        for lead in range(1, source.dim() - 1):
-            if source.shape[:lead] == expected.shape[:lead]:
-                agrees = _picks_the_same(
-                    actual.flatten(lead), expected.flatten(lead), source.flatten(lead), lead
-                )
-                if agrees is not None:
-                    same |= agrees.reshape(expected.shape)
-    return same
-
-
-def _picks_the_same(mine: Tensor, theirs: Tensor, source: Tensor, axis: int) -> Tensor | None:
-    """Where both pick the same value along `axis` of `source`; None where `theirs` are no positions on it."""
-    extent = source.shape[axis]
-    if extent == 0 or bool(((theirs < 0) | (theirs >= extent)).any()):
-        return None
-    inside = (mine >= 0) & (mine < extent)
-    picked = source.gather(axis, torch.where(inside, mine, 0).long())
-    return inside & (picked == source.gather(axis, theirs.long()))
-
-
-def _unrepeated(index: Tensor, axis: int) -> Tensor:
-    """Slices along `axis` that select nothing twice: topk may break ties freely, but not repeat itself."""
-    ordered = index.sort(axis).values
-    repeats = (ordered.narrow(axis, 1, max(index.shape[axis] - 1, 0)) ==
-               ordered.narrow(axis, 0, max(index.shape[axis] - 1, 0))).any(axis, keepdim=True)  # fmt: skip
-    return ~repeats.expand_as(index)
 
 
 def _constant_ratio(got: Tensor, bar: Bar) -> float | None:

@@ -16,10 +16,11 @@ import torch
 from workbench.core.errors import TaskError
 from workbench.core.task import Output, SizeSpec
 from workbench.dialect.backward import backward_size
-from workbench.judge.worker.compare import Bar, Tolerance, bars
+from workbench.judge.worker.compare import CONDITION_SLACK, Bar, Tolerance, bars, index_bar
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.expected import Expected
 from workbench.judge.worker.task.loader import Case, LoadedTask
+from workbench.judge.worker.ties import computed_source
 
 RANDOM_DRAWS = 3
 RANDOM_SIZES = 3
@@ -254,6 +255,7 @@ def prepare(task: LoadedTask, size: SizeSpec, seed: int, name: str, backward: bo
     count = len(size.outputs)
     exact = expected.exact
     made = bars(size.outputs, expected.eager[:count], exact[:count] if exact is not None else None, tolerance)
+    made = [_index_bar(bar, expected, number) for number, bar in enumerate(made)]
     left_out: dict[int, str] = {}
     if backward:
         made += _gradient_bars(
@@ -262,6 +264,27 @@ def prepare(task: LoadedTask, size: SizeSpec, seed: int, name: str, backward: bo
         left_out = {n: _untrusted(bar) for n, bar in enumerate(made) if n >= count and not bar.usable}
     mutated = _mutated_bars(size, expected, tolerance)
     return Prepared(case, size, expected, made, mutated, task.options.check, left_out=left_out)
+
+
+def _index_bar(bar: Bar, expected: Expected, number: int) -> Bar:
+    """The bar of output `number`, with what it was chosen from where it holds positions."""
+    if not bar.output.index or expected.exact is None:
+        return bar
+    pairs = list(
+        zip(expected.chosen_from.get(number, ()), expected.exact_chosen_from.get(number, ()), strict=False)
+    )
+    rounded = not all(a.shape == b.shape and torch.equal(a.to(b.dtype), b) for a, b in pairs)
+    # An input, mostly, is not rounded: then no third run is needed.
+    moved = expected.perturbed_chosen_from.get(number, ()) if rounded else ()
+    found = [
+        computed_source(eager, exact, moved[n] if n < len(moved) else None, CONDITION_SLACK)
+        for n, (eager, exact) in enumerate(pairs)
+    ]
+
+    def perturbed() -> torch.Tensor | None:
+        return expected.perturbed[number] if expected.perturbed is not None else None
+
+    return index_bar(bar, expected.exact[number], perturbed, [s for s in found if s is not None])
 
 
 def _gradient_bars(

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 
 from workbench.judge.worker.task.reference import Call, Derivative, Reference, Values
+
+
+class _Values(NamedTuple):
+    """What a call in fp64 gave."""
+
+    results: list[torch.Tensor]
+    mutated: dict[str, torch.Tensor]
+    chosen_from: Mapping[int, tuple[torch.Tensor, ...]]
 
 
 class Expected:
@@ -16,6 +25,7 @@ class Expected:
     Attributes:
         eager: the outputs, flattened; then the gradients, where they are wanted.
         mutated: by path, what a mutable input or buffer holds after the call.
+        chosen_from: by number of an output that holds positions, the tensors that they were found in.
     """
 
     def __init__(
@@ -27,21 +37,25 @@ class Expected:
         has_exact: bool,
         seed: int,
         gradients: tuple[str, ...] = (),
+        positions: bool = False,
     ):
         """
         Args:
             gradients: paths of the gradients that are wanted; `values` then holds the incoming ones.
+            positions: some output holds positions, and what they were found in is wanted.
         """
+        self._positions = positions
         self._gradients = gradients
         self._reference, self._values, self._has_exact, self._seed = reference, values, has_exact, seed
         self._mutable = tuple(mutable)
         try:
-            call = reference.eager(values, self._derivative(values))
+            call = reference.eager(values, self._derivative(values), positions=positions)
         except Exception as error:
             program = reference.instance.program
             raise program.failure(f"`{program.file.class_name}.forward`", error) from None
         self.eager: list[torch.Tensor] = self._all(call)
         self.mutated: dict[str, torch.Tensor] = self._after(call)
+        self.chosen_from = call.chosen_from
 
     def _derivative(self, values: Values) -> Derivative | None:
         if not self._gradients:
@@ -58,45 +72,55 @@ class Expected:
         return {path: call.given[path].detach().contiguous().clone() for path in self._mutable}
 
     @functools.cached_property
-    def _exact_call(self) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]] | None:
-        if not self._has_exact:
-            return None
-        call = self._run_exact(self._values)
-        return (self._all(call), self._after(call)) if call is not None else None
+    def _exact_call(self) -> _Values | None:
+        return self._values_of(self._values) if self._has_exact else None
+
+    def _values_of(self, values: Values) -> _Values | None:
+        call = self._run_exact(values)
+        return _Values(self._all(call), self._after(call), call.chosen_from) if call is not None else None
 
     def _run_exact(self, values: Values) -> Call | None:
         try:
-            return self._reference.exact(values, self._derivative(values))
+            return self._reference.exact(values, self._derivative(values), positions=self._positions)
         except Exception:  # a case that eager survives but the double refuses has no exact value
             return None
 
     @property
     def exact(self) -> list[torch.Tensor] | None:
         """As `eager`, in fp64 (integers as they are); None where there is no fp64 reference."""
-        return self._exact_call[0] if self._exact_call is not None else None
+        return self._exact_call.results if self._exact_call is not None else None
 
     @property
     def exact_mutated(self) -> dict[str, torch.Tensor] | None:
         """As `mutated`, in fp64."""
-        return self._exact_call[1] if self._exact_call is not None else None
+        return self._exact_call.mutated if self._exact_call is not None else None
+
+    @property
+    def exact_chosen_from(self) -> Mapping[int, tuple[torch.Tensor, ...]]:
+        """As `chosen_from`, in fp64; empty where there is no fp64 reference."""
+        return self._exact_call.chosen_from if self._exact_call is not None else {}
 
     @functools.cached_property
-    def _perturbed_call(self) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]] | None:
+    def _perturbed_call(self) -> _Values | None:
         if not self._has_exact:
             return None
         generator = torch.Generator().manual_seed(self._seed ^ 0x5EED)
-        call = self._run_exact(self._moved(("input:", "gradient:"), lambda value: one_ulp(value, generator)))
-        return (self._all(call), self._after(call)) if call is not None else None
+        return self._values_of(self._moved(("input:", "gradient:"), lambda value: one_ulp(value, generator)))
 
     @property
     def perturbed(self) -> list[torch.Tensor] | None:
         """As `exact`, with every float input and incoming gradient moved up or down by one ulp of its own dtype."""
-        return self._perturbed_call[0] if self._perturbed_call is not None else None
+        return self._perturbed_call.results if self._perturbed_call is not None else None
 
     @property
     def perturbed_mutated(self) -> dict[str, torch.Tensor] | None:
         """As `exact_mutated`, with inputs moved as for `perturbed`."""
-        return self._perturbed_call[1] if self._perturbed_call is not None else None
+        return self._perturbed_call.mutated if self._perturbed_call is not None else None
+
+    @property
+    def perturbed_chosen_from(self) -> Mapping[int, tuple[torch.Tensor, ...]]:
+        """As `exact_chosen_from`, with inputs moved as for `perturbed`."""
+        return self._perturbed_call.chosen_from if self._perturbed_call is not None else {}
 
     @functools.cached_property
     def kinks(self) -> tuple[list[torch.Tensor], list[torch.Tensor]] | None:

@@ -215,6 +215,7 @@ class LoadedTask:
             has_exact=self._found.has_exact,
             seed=case.seed,
             gradients=size.gradients if backward else (),
+            positions=any(output.index for output in size.outputs),
         )
 
     def functional_form(self) -> FunctionalForm:

@@ -19,6 +19,7 @@ from torch import nn
 from workbench.core.errors import TaskError
 from workbench.core.task import Scalar
 from workbench.judge.worker.task.imports import describe
+from workbench.judge.worker.task.indices import Positions
 from workbench.judge.worker.task.lifting import lift_module, lift_tensor, lifted
 from workbench.judge.worker.task.program import RUNNING, Instance
 from workbench.judge.worker.task.signature import (
@@ -50,6 +51,8 @@ class Call(NamedTuple):
     """By path, of what a `Derivative` asked for and autograd reaches; contiguous."""
     reached: tuple[bool, ...] = ()
     """By output: whether autograd goes back from it (only with a `Derivative`)."""
+    chosen_from: Mapping[int, tuple[torch.Tensor, ...]] = MappingProxyType({})
+    """By output that holds positions: what they were found in (only where that was asked for)."""
 
 
 class Derivative(NamedTuple):
@@ -88,19 +91,23 @@ class Reference:
         given.update(self.pristine)
         return given
 
-    def eager(self, values: Values, derivative: Derivative | None = None) -> Call:
-        """The module as it is; with `derivative` forward and backward, as in training.
+    def eager(self, values: Values, derivative: Derivative | None = None, *, positions: bool = False) -> Call:
+        """The module as it is; with `derivative` forward and backward, as in training; with `positions` what is
+        chosen from is kept.
 
         Raises:
             whatever the module raises.
         """
         if self._untouched is not None:
             model = copy.deepcopy(self._untouched)
-            return self._call(model, module_tensors(model), values, torch.Tensor.clone, derivative)
-        return self._call(self._model, self.state, values, torch.Tensor.clone, derivative)
+            state = module_tensors(model)
+            return self._call(model, state, values, torch.Tensor.clone, derivative, positions=positions)
+        return self._call(
+            self._model, self.state, values, torch.Tensor.clone, derivative, positions=positions
+        )
 
-    def exact(self, values: Values, derivative: Derivative | None = None) -> Call:
-        """The module in double precision; with `derivative` backward too.
+    def exact(self, values: Values, derivative: Derivative | None = None, *, positions: bool = False) -> Call:
+        """The module in double precision; as `eager` otherwise.
 
         Raises:
             whatever the module raises.
@@ -108,7 +115,8 @@ class Reference:
         model = self._double
         if self.fresh_module:
             model = copy.deepcopy(model)
-        return self._call(model, module_tensors(model), values, lift_tensor, derivative, lifted)
+        state = module_tensors(model)
+        return self._call(model, state, values, lift_tensor, derivative, lifted, positions=positions)
 
     @property
     def untouched(self) -> nn.Module:
@@ -131,11 +139,13 @@ class Reference:
         copied: Callable[[torch.Tensor], torch.Tensor],
         derivative: Derivative | None = None,
         context: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        *,
+        positions: bool = False,
     ) -> Call:
         with RUNNING:
             held = list(state)
             try:
-                return self._call_alone(model, held, values, copied, derivative, context)
+                return self._call_alone(model, held, values, copied, derivative, context, positions)
             finally:
                 wanted = derivative.wanted if derivative is not None else ()
                 for one in held:
@@ -150,6 +160,7 @@ class Reference:
         copied: Callable[[torch.Tensor], torch.Tensor],
         derivative: Derivative | None,
         context: Callable[[], contextlib.AbstractContextManager[None]],
+        positions: bool,
     ) -> Call:
         wanted = derivative.wanted if derivative is not None else ()
         sources: dict[str, torch.Tensor] = {}
@@ -170,7 +181,8 @@ class Reference:
                 if f"input:{leaf.key}" in wanted:
                     sources[f"input:{leaf.key}"] = value.requires_grad_(True)
             leaves.append(value)
-        with context():
+        tracker = Positions(keep=True) if positions else None
+        with context(), tracker or contextlib.nullcontext():
             raw = self.instance.call(model, iter(leaves), gradients=derivative is not None)
         found = output_leaves(raw)
         check_tensors(found, self.instance.program.file.file.name)
@@ -182,7 +194,11 @@ class Reference:
         after = {s.path: s.tensor for s in module_tensors(model)}
         rebound = frozenset(s.path for s in state if after.get(s.path) is not s.tensor)
         reached = tuple(_reached(leaf) for leaf in found if isinstance(leaf.value, torch.Tensor))
-        return Call([t.contiguous().clone() for t in tensors], found, given, rebound, gradients, reached)
+        chosen_from: dict[int, tuple[torch.Tensor, ...]] = {}
+        if tracker is not None:
+            chosen_from = {n: s for n, t in enumerate(tensors) if (s := tracker.chosen_from(t))}
+        copies = [t.contiguous().clone() for t in tensors]
+        return Call(copies, found, given, rebound, gradients, reached, chosen_from)
 
     def _lowest(self, values: Values) -> float:
         """The tolerance of the coarsest dtype that eager computes in: half weights round a single output, too."""

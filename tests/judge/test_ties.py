@@ -1,0 +1,116 @@
+"""Positions in what a module computes inside: any choice among near-ties is right, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from workbench.core.task import Output
+from workbench.core.tensors import contiguous
+from workbench.judge.worker.compare import Bar, bars, index_bar, mismatch
+from workbench.judge.worker.references import Prepared, prepare
+from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.ties import Source, computed_source
+
+ROUTER = Path(__file__).parent / "task" / "kernelbench" / "topk_router.py"
+# 1 and 2 are nearly equal in fp64, 0 and 3 are not.
+EXACT = torch.tensor([[0.1, 0.4, 0.4 + 1e-8, 0.2]], dtype=torch.float64)
+EAGER = EXACT.float() + torch.tensor([[0.0, 3e-8, 0.0, 0.0]])
+
+
+def bar_of(eager: torch.Tensor, exact: torch.Tensor) -> Bar:
+    output = Output("out", contiguous(tuple(eager.shape), "int64"), index=True)
+    return bars([output], [eager], [exact], {})[0]
+
+
+def source() -> Source:
+    found = computed_source(EAGER, EXACT, None, 16.0)
+    assert found is not None
+    return found
+
+
+def nothing() -> None:
+    """No perturbed reference."""
+
+
+def test_a_choice_among_near_ties_is_right_and_counts() -> None:
+    chosen, exact = torch.tensor([1]), torch.tensor([2])
+    bar = index_bar(bar_of(chosen, exact), exact, nothing, [source()])
+    assert bar.excluded == 0 and bar.usable
+    assert mismatch(bar, torch.tensor([1])) is None and mismatch(bar, torch.tensor([2])) is None
+    for wrong in (0, 3, 4, -1):
+        assert mismatch(bar, torch.tensor([wrong])) is not None, wrong
+
+
+def test_near_ties_may_change_places_but_not_stand_twice() -> None:
+    both = torch.tensor([[1, 2]])
+    bar = index_bar(bar_of(both, both), both, nothing, [source()])
+    assert mismatch(bar, torch.tensor([[2, 1]])) is None
+    assert mismatch(bar, torch.tensor([[2, 2]])) is not None
+    assert mismatch(bar, torch.tensor([[1, 3]])) is not None
+
+
+def test_what_is_not_rounded_has_no_near_ties() -> None:
+    same = computed_source(EXACT, EXACT, None, 16.0)
+    assert same is not None and same.slack is None
+    best = torch.tensor([2])
+    bar = index_bar(bar_of(best, best), best, nothing, [same])
+    assert mismatch(bar, torch.tensor([1])) is not None
+
+
+def test_a_choice_of_what_overflowed_in_eager_alone_does_not_count() -> None:
+    exact = torch.tensor([[1e300, 2e300, 1.0], [1.0, 2.0, 3.0]], dtype=torch.float64)
+    found = computed_source(exact.float(), exact, None, 16.0)
+    assert found is not None
+    chosen = torch.tensor([1, 2])
+    bar = index_bar(bar_of(chosen, chosen), chosen, nothing, [found])
+    assert bar.excluded == 1
+    assert mismatch(bar, torch.tensor([0, 2])) is None
+    assert mismatch(bar, torch.tensor([0, 1])) is not None
+
+
+def test_without_a_source_a_position_that_one_ulp_changes_does_not_count() -> None:
+    chosen, moved = torch.tensor([1, 5]), torch.tensor([2, 5])
+    bar = index_bar(bar_of(chosen, chosen), chosen, lambda: moved, [])
+    assert bar.excluded == 1
+    assert mismatch(bar, torch.tensor([3, 5])) is None
+    assert mismatch(bar, torch.tensor([1, 4])) is not None
+
+
+@pytest.fixture(scope="module")
+def router() -> LoadedTask:
+    return load_task(str(ROUTER), target="host", revision=1)
+
+
+def router_bars(prepared: Prepared) -> dict[str, Bar]:
+    return {bar.output.name.removeprefix("out_"): bar for bar in prepared.bars}
+
+
+def test_the_reference_tells_what_it_chose_from_also_behind_a_view(router: LoadedTask, seed: int) -> None:
+    prepared = prepare(router, router.sizes[0], seed, "random")
+    found = router_bars(prepared)
+    assert prepared.expected is not None and prepared.expected.exact is not None
+    names = [output.name.removeprefix("out_") for output in router.sizes[0].outputs]
+    weights = prepared.expected.exact[names.index("weights")]
+    for name in ("chosen", "first"):
+        (gate,) = found[name].sources
+        assert gate.slack is not None and gate.values.dtype == torch.float64
+        at = found[name].target
+        at = at if name == "chosen" else at[:, None]
+        assert torch.allclose(gate.values.gather(1, at), weights[:, : at.shape[1]], rtol=1e-4)
+    assert not found["count"].sources and not found["weights"].sources
+
+
+def test_equal_values_inside_are_ties_of_every_position(router: LoadedTask, seed: int) -> None:
+    prepared = prepare(router, router.sizes[0], seed, "zero_rows")
+    x = prepared.case.values["input:x"]
+    assert isinstance(x, torch.Tensor)
+    empty = (x == 0).all(1)
+    assert bool(empty.any())
+    bar = router_bars(prepared)["first"]
+    assert bar.excluded == 0
+    other = torch.where(empty, (bar.target + 1) % bar.sources[0].values.shape[1], bar.target)
+    assert mismatch(bar, other) is None
+    assert mismatch(bar, (bar.target + 1) % bar.sources[0].values.shape[1]) is not None
