@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from workbench.core.explain import GATES
+
 CANDIDATES = Path(__file__).parent.parent / "judge" / "candidates"
 NORM = str(CANDIDATES / "norm" / "task.py")
 GOOD = CANDIDATES / "norm" / "two_pass.cu"
@@ -90,12 +92,12 @@ def task(head: str = "", body: str = "return x + 1", inputs: str = "torch.randn(
 # By name: the task's text, and what the sentence must mention.
 BROKEN_TASKS: dict[str, tuple[str, str]] = {
     "raises": (task(head="raise RuntimeError('weights not found')"), "weights not found"),
-    "exits": (task(head="import sys; sys.exit(3)"), ""),
+    "exits": (task(head="import sys; sys.exit(3)"), "exit"),
     "no_model": (task().replace("class Model", "class Net"), "Model"),
     "syntax": (task(head="def broken(:"), "line 3"),
     "nan": (task(body="return x * float('nan')"), "NaN"),
     "random": (task(body="return x + torch.rand_like(x)"), "random"),
-    "cuda_only": (task(body="assert x.is_cuda, 'CUDA please'; return x"), ""),
+    "cuda_only": (task(body="assert x.is_cuda, 'please'; return x"), "wants CUDA"),
     "forever": (task(head="while True: pass"), "still loading"),
 }
 
@@ -236,11 +238,21 @@ def test_a_pair_of_code_and_plan_is_one_candidate(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_table_fits_80_columns_and_carries_no_escape_of_a_candidates(tmp_path: Path) -> None:
+def test_the_table_fits_80_and_40_columns_explains_and_carries_no_escape_of_a_candidates(
+    tmp_path: Path,
+) -> None:
     hostile = tmp_path / "hostile.cu"
     hostile.write_bytes(changed("rows, cols = x.shape", 'require(False, "\\x1b[2J\\x1b]0;owned\\x07")'))
-    done = verify(NORM, GOOD, hostile, env={"COLUMNS": "80"})
-    assert done.returncode == 1
-    assert "\x1b" not in done.stdout and "\x07" not in done.stdout
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    assert "PASS" in done.stdout and "1 passed, 1 failed" in done.stdout
+    long = tmp_path / f"{'long' * 20}.cu"
+    long.write_bytes(BAD["syntax_error_in_code"][0])
+    for columns in (80, 40):
+        done = verify(NORM, GOOD, hostile, long, env={"COLUMNS": str(columns)})
+        assert done.returncode == 1
+        assert "\x1b" not in done.stdout and "\x07" not in done.stdout
+        lines = done.stdout.splitlines()
+        assert not [line for line in lines if len(line) > columns], done.stdout
+        assert "PASS   two_pass.cu" in done.stdout and "1 passed, 2 failed" in done.stdout
+        # The failed one's explanation, for someone new to CUDA: docs/design.md promises it without a screen too.
+        said = " ".join(done.stdout[done.stdout.index("FAIL   longlong") :].split())
+        explained = GATES["compile"]
+        assert f"means: {explained.means} matters: {explained.matters} fix: {explained.fix}" in said

@@ -82,6 +82,8 @@ def command(
         editor=screen.editor,
     )
     app.run()
+    if app.unopened is not None:
+        raise app.unopened  # the screen is gone, and with it the sentence on it
     if app.return_code:
         sys.exit(app.return_code)
 

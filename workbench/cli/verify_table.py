@@ -19,6 +19,10 @@ from workbench.core.verdict import Gate, Verdict
 
 _INDENT = " " * 7
 _NAME = 30
+_LEAST_NAME = 12
+"""Where a terminal leaves a name less than this, the figures stand on a line of their own."""
+_FIGURES = 29
+"""Columns of registers, shared memory, occupancy and time."""
 _COLOURS = {"pass": "green", "fail": "red", "error": "yellow"}
 _DIAGNOSTICS = 5
 
@@ -38,23 +42,28 @@ class Table:
         """The task, its judged size, and the columns' names."""
         size = info.sizes[0]
         values = ", ".join(f"{k}={v}" for k, v in size.values.items())
-        lines = [
-            f"{self._bold(plain(info.name))}  {size.name}{f' ({values})' if values else ''}  on {target}"
-            f"{f', {arch}' if arch else ''}"
-        ]
+        name = plain(info.name)
+        judged = (
+            f"{name}  {size.name}{f' ({values})' if values else ''}  on {target}{f', {arch}' if arch else ''}"
+        )
+        lines = _wrapped(judged, "", hanging=2)
+        if lines[0].startswith(name):
+            lines[0] = self._bold(name) + lines[0][len(name) :]
         for note in info.notes:
             lines += _wrapped(f"note: {note}", "  ")
-        lines += ["", f"{'':5}  {'candidate':<{_NAME}} {'regs':>5} {'shared':>8} {'warps':>6} {'time':>7}"]
+        lines += [
+            "",
+            *_columns(f"{'':5}  ", "candidate", f"{'regs':>5} {'shared':>8} {'warps':>6} {'time':>7}"),
+        ]
         return "\n".join(lines)
 
     def row(self, verdict: Verdict, missed: Sequence[Answered] = ()) -> str:
         """One candidate: the verdict's word, its resources, and under them the reason and what it misses."""
         word = f"{verdict.outcome.upper():5}"
         name = plain(Path(verdict.candidate.path).name or verdict.candidate.id)
-        if len(name) > _NAME:
-            name = name[: _NAME - 3] + "..."
         word = click.style(word, fg=_COLOURS[verdict.outcome], bold=True) if self._colour else word
-        lines = [f"{word}  {name:<{_NAME}} {_resources(verdict)} {verdict.seconds.total:>5.2f} s"]
+        lines = _columns(f"{word}  ", name, f"{_resources(verdict)} {verdict.seconds.total:>5.2f} s")
+        lines += _spills(verdict)
         lines += self._reason(verdict)
         for a in missed:
             lines += _wrapped(f"misses {a.require}: {a.reason}", _INDENT, hanging=2)
@@ -74,7 +83,7 @@ class Table:
             "could not be judged": sum(v.outcome == "error" for v in verdicts),
             "of those that passed missed a requirement": missing,
         }
-        lines += ["", ", ".join(f"{n} {word}" for word, n in counts.items() if n)]
+        lines += ["", *_wrapped(", ".join(f"{n} {word}" for word, n in counts.items() if n), "")]
         return "\n".join(lines)
 
     def _reason(self, verdict: Verdict) -> list[str]:
@@ -107,6 +116,21 @@ class Table:
 
     def _bold(self, text: str) -> str:
         return click.style(text, bold=True) if self._colour else text
+
+
+def _columns(word: str, name: str, figures: str) -> list[str]:
+    """A row of the table, which takes two lines where one has no room for a name. `word` takes 7 columns."""
+    own_line = width() - len(_INDENT) - 1 - _FIGURES < _LEAST_NAME
+    room = min(width() - len(_INDENT) - (0 if own_line else 1 + _FIGURES), _NAME)
+    if len(name) > room:
+        name = name[: room - 3] + "..."
+    return [f"{word}{name}", f"{_INDENT}{figures}"] if own_line else [f"{word}{name:<{room}} {figures}"]
+
+
+def _spills(verdict: Verdict) -> list[str]:
+    """Kernels whose registers did not suffice; nothing where there is none, as is usual."""
+    spilled = [f"{k.name} {_bytes(k.spill_bytes)}" for k in verdict.resources.kernels if k.spill_bytes]
+    return _wrapped(f"spills a thread: {', '.join(spilled)}", _INDENT, hanging=2) if spilled else []
 
 
 def _resources(verdict: Verdict) -> str:

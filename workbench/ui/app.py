@@ -102,6 +102,8 @@ class WorkbenchApp(Edits):
         self._draw_waits = False
         self._lost = ""
         self._told = ("", 0.0)
+        self.unopened: WorkbenchError | None = None
+        """Why there is no session, while none has been opened; the command line ends with it."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of marks and code under themes that are not ours."""
@@ -164,8 +166,10 @@ class WorkbenchApp(Edits):
             link = await opening.connect()
             attached = await link.attach()
         except WorkbenchError as error:
+            self.unopened = error if self._link is None else None
             self._lose(str(error))
             return
+        self.unopened = None
         self._link = self._documents.link = link
         self._lost = ""
         self._changed.update(attached.state.candidates)

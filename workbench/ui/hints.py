@@ -8,6 +8,8 @@ from workbench.ui.view import View
 
 def hint(view: View, chosen: CandidateView | None) -> tuple[str, str]:
     """The key to press next and why; the key is "" where there is only something to wait for."""
+    if view.link == "lost" and not view.session:
+        return "r", "tries again to open a session"
     if view.link == "lost":
         return "r", "starts the engine again; everything that was shown is on disk"
     if view.link == "connecting":

@@ -36,6 +36,10 @@ SPIN_S = 0.1
 AGE_S = 5.0
 """How often ages are drawn anew while nothing else changes, seconds."""
 
+TOO_SMALL = (
+    "workbench needs at least 60 columns and 16 lines.\n\nMake this terminal larger, or its letters smaller."
+)
+
 
 class BenchScreen(BenchKeys):
     """The product's face."""
@@ -108,12 +112,7 @@ class BenchScreen(BenchKeys):
         yield Input(placeholder="words to filter by: passed tune c0003 …", id="filter", compact=True)
         yield HintLine()
         yield KeyBar()
-        yield Static(
-            "workbench needs at least 60 columns and 16 lines.\n\nMake this terminal larger, or its letters smaller."
-            "\nThe engine goes on meanwhile; q quits.",
-            id="too-small",
-            markup=False,
-        )
+        yield Static(f"{TOO_SMALL}\nThe engine goes on meanwhile; q quits.", id="too-small", markup=False)
 
     def on_mount(self) -> None:
         """The population has the keys; timers run only while something moves."""
@@ -169,7 +168,10 @@ class BenchScreen(BenchKeys):
         view = self.view
         if view.link == "lost":
             reason = one_line(view.link_reason).rstrip(".")
-            text = f"The engine has stopped: {reason}. Nothing that was shown is lost; r starts it again."
+            if view.session:
+                text = f"The engine has stopped: {reason}. Nothing that was shown is lost; r starts it again."
+            else:
+                text = f"No session could be opened: {reason}. r tries again, q quits."
         elif view.task_error:
             text = f"The task cannot be loaded: {one_line(view.task_error)}"
             text += " The last good revision stays shown." if view.task else ""
@@ -181,6 +183,8 @@ class BenchScreen(BenchKeys):
             text = ""
         banner.display = bool(text)
         banner.update(Content(text))
+        more = f"\n{text}" if text else "The engine goes on meanwhile; q quits."
+        self.query_one("#too-small", Static).update(Content(f"{TOO_SMALL}\n{more}"))
 
     def show_chosen(self) -> None:
         """Draw the chosen candidate's panes with what is at hand; read what is not."""
