@@ -20,9 +20,9 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
 from workbench.core.errors import JudgeError
+from workbench.core.folders import cache_folder
 from workbench.profile.disassembler import Disassembler
 
 _KEPT = 32
@@ -127,7 +127,7 @@ def _kept_file(key: bytes) -> Path:
     tool = find_nvdisasm() or ""
     stamp = os.stat(tool).st_mtime_ns if tool else 0
     name = hashlib.sha256(key + f"{tool}:{stamp}:{_FORMAT}".encode()).hexdigest()
-    return Path(platformdirs.user_cache_dir("workbench")) / "sass" / name
+    return cache_folder() / "sass" / name
 
 
 def _load(path: Path) -> tuple[SassFunction, ...] | None:

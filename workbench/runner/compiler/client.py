@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import platformdirs
 
 from workbench.core.build import BuildFailure, CudaBuild, HostBuild
 from workbench.core.errors import JudgeError
+from workbench.core.folders import cache_folder
 from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.core.wire import MAX_BUILD_FRAME_BYTES, FrameError, read_frame, write_frame
 from workbench.profile.cubin import BadCubin
@@ -88,7 +88,7 @@ class Compiler:
             nvrtc: the NVRTC to compile with, as WORKBENCH_NVRTC names one; None asks that variable, "" takes the
                 installed one.
         """
-        user = Path(platformdirs.user_cache_dir("workbench"))
+        user = cache_folder()
         self._cache = BuildCache(cache if cache is not None else user / "builds")
         self._prepared = user / "prepared"
         self._timeout_s = timeout_s
