@@ -21,7 +21,7 @@ def skeleton_in(text: str) -> str:
 
 
 def test_without_a_task_it_prints_the_dialect_and_an_example() -> None:
-    done = workbench()
+    done = workbench("--arch", "sm_90a")
     assert (done.returncode, done.stderr) == (0, "")
     assert "THE PLAN" in done.stdout
     assert "232,448 bytes of shared memory" in done.stdout

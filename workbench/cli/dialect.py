@@ -13,9 +13,7 @@ from workbench.core.plan import LIMITS, limits_for
 from workbench.core.task import TaskInfo
 from workbench.dialect.reference import reference
 from workbench.judge.client import JudgeClient
-
-DEFAULT_ARCH = "sm_90a"
-"""What the judge compiles for where no device says otherwise."""
+from workbench.profile.device import default_arch
 
 
 @click.command(
@@ -24,15 +22,14 @@ DEFAULT_ARCH = "sm_90a"
     epilog="Example: workbench dialect rmsnorm > prompt.txt",
 )
 @click.argument("task", required=False)
-@click.option(
-    "--arch", metavar="sm_90a", default=DEFAULT_ARCH, show_default=True, help="Whose limits to print."
-)
-def command(task: str | None, arch: str) -> None:
+@click.option("--arch", metavar="sm_90a", help="Whose limits to print (default: the device's, else sm_90a).")
+def command(task: str | None, arch: str | None) -> None:
     """The dialect, TASK's signature, device limits and a skeleton, ready for a prompt or a person.
 
     TASK is a .py file, a folder, pkg.module:Class, or a shipped task's name; it is loaded by the judge. Without one
     the skeleton is an example's.
     """
+    arch = arch or default_arch()
     if not re.fullmatch(r"sm_\d{2,3}[af]?", arch):
         raise UsageError(f"{arch[:40]} is not an architecture.", do=f"Write it as {', '.join(LIMITS)}.")
     info = asyncio.run(_load(locate_task(task))) if task is not None else None

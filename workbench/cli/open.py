@@ -42,7 +42,9 @@ class Engines:
 @click.argument("candidates", nargs=-1, metavar="[CANDIDATE.cu ...]")
 @click.option("--new", is_flag=True, help="Start a new session instead of resuming the task's last one.")
 @click.option("--target", type=click.Choice(["host", "cuda"]), help="Where candidates are judged.")
-@click.option("--arch", metavar="ARCH", help="What to compile for, such as sm_90a.")
+@click.option(
+    "--arch", metavar="ARCH", help="What to compile for, such as sm_90a (default: the device's, else sm_90a)."
+)
 @click.option("--theme", metavar="NAME", help="dark, light, or a theme of Textual such as nord.")
 def command(
     task: str | None,

@@ -89,7 +89,11 @@ class Show:
     show_default=True,
     help="Where candidates run.",
 )
-@click.option("--arch", metavar="sm_90a", help="Architecture to compile and audit for (default: sm_90a).")
+@click.option(
+    "--arch",
+    metavar="sm_90a",
+    help="Architecture to compile and audit for (default: the device's, else sm_90a).",
+)
 @click.option(
     "--timeout",
     "timeout_s",

@@ -195,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", default="sessions", help="the folder of sessions")
     parser.add_argument("--new", action="store_true", help="start another session")
     parser.add_argument("--target", choices=("host", "cuda"))
-    parser.add_argument("--arch", help="for the compiler: sm_90a")
+    parser.add_argument("--arch", help="for the compiler: sm_90a (default: the device's, else sm_90a)")
     parser.add_argument(
         "--idle-s", type=float, default=30.0, help="end after this long without a screen or work"
     )

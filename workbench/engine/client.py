@@ -285,7 +285,7 @@ def start(
         task: a file, a folder or "pkg.module:Class".
         new: start another session even where the task has one.
         target: "host" or "cuda"; None takes the session's, else the configured one.
-        arch: for the compiler, "sm_90a"; None takes the configured one.
+        arch: for the compiler, "sm_90a"; None takes the configured one, else the device's.
         sessions: the folder of sessions; None takes WORKBENCH_SESSIONS, a workbench.toml's, or ./sessions.
 
     Raises:

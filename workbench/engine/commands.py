@@ -30,6 +30,7 @@ from workbench.engine.journal import Journal
 from workbench.engine.population import Added, NewCandidate, Population
 from workbench.evolve.proposer import Proposer, Round
 from workbench.evolve.sweep import Sweep
+from workbench.profile.device import default_arch
 
 
 class Commands:
@@ -177,13 +178,14 @@ class Commands:
         knobs = self._journal.state.knobs.get(view.id)
         if knobs is None:
             raise SessionError(f"The knobs of {view.id} are not known yet.", do="Wait for its verdict.")
+        arch = self._arch if self._arch is not None else await asyncio.to_thread(default_arch)
         sweep = Sweep(
             view.id,
             self._source(view),
             knobs,
             name=view.name,
             seed=secrets.randbits(32),
-            limits=limits_for(self._arch or "sm_90a"),
+            limits=limits_for(arch),
             limit=self._config.sweep.limit,
         )
         added = await self.take_round(sweep)

@@ -28,6 +28,7 @@ from workbench.engine.tasks import TaskRevisions
 from workbench.engine.watch import Watcher
 from workbench.evolve.shipped import ShippedKernels
 from workbench.judge.client import local_command
+from workbench.profile.device import default_arch
 
 WATCHED_ORIGINS = 64
 """Candidates' own files that are watched, the last added first."""
@@ -164,7 +165,8 @@ class Engine:
         if task is None or self._proposed_for == task.sizes:
             return
         self._proposed_for = task.sizes
-        limits = limits_for(self._arch or "sm_90a")
+        arch = self._arch if self._arch is not None else await asyncio.to_thread(default_arch)
+        limits = limits_for(arch)
         proposer = ShippedKernels(lambda info: fitting(info, limits=limits))
         first = self.journal.state.last_proposals is None
         try:

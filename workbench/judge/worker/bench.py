@@ -6,6 +6,7 @@ torch is imported in `warm_up`, not with this module: the client hears that the 
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ from workbench.core.plan import LIMITS
 from workbench.core.task import FunctionalForm, TaskInfo
 from workbench.core.verdict import Gate
 from workbench.judge.worker.streams import reopened_standard_streams
+from workbench.profile.device import FALLBACK, default_arch
 
 if TYPE_CHECKING:
     from workbench.judge.worker.parts import Parts
     from workbench.judge.worker.task.loader import LoadedTask
 
-DEFAULT_ARCH = "sm_90a"
 HOST_TIMEOUT_S = 20.0
 """Limit of one launch on the host target (docs/design.md, section 7)."""
 
@@ -35,12 +36,14 @@ class Bench:
         self._parts: Parts | None = None
         self._task: LoadedTask | None = None
         self._request: LoadTask | None = None
+        self._arch = FALLBACK
 
     def warm_up(self) -> None:
-        """Start the parts and import torch, side by side."""
+        """Start the parts, ask for the device and import torch, side by side."""
         from workbench.judge.worker.parts import Parts
 
         self._parts = Parts()
+        threading.Thread(target=default_arch, name="judge-device", daemon=True).start()
         importlib.import_module("workbench.judge.worker.task.loader")
 
     def load(self, request: LoadTask) -> TaskInfo:
@@ -73,6 +76,7 @@ class Bench:
         if not task.sizes:
             raise TaskError(f"{request.path} has no size that can be judged.", do="Declare a `small` size.")
         self._task, self._request = task, request
+        self._arch = request.arch or default_arch()
         self._progress("")
         return task.info
 
@@ -89,7 +93,7 @@ class Bench:
             request,
             self._task,
             self._parts,
-            arch=self._request.arch or DEFAULT_ARCH,
+            arch=self._arch,
             timeout_s=self._request.timeout_s or HOST_TIMEOUT_S,
             revision=self._request.revision,
             tick=tick,
@@ -107,7 +111,7 @@ class Bench:
             request,
             self._task,
             self._parts,
-            arch=self._request.arch or DEFAULT_ARCH,
+            arch=self._arch,
             timeout_s=self._request.timeout_s or HOST_TIMEOUT_S,
         )
 
