@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,19 @@ def test_with_a_task_it_prints_its_signature_and_a_skeleton_for_it() -> None:
     assert "TASK softmax" in done.stdout
     assert "size small: forward(x: float32[64, 512]) -> out: float32[64, 512]" in done.stdout
     assert "def forward(x):" in skeleton_in(done.stdout)
+
+
+def test_the_skeleton_it_prints_passes_parse_compiles_and_fails_by_its_numbers_alone(tmp_path: Path) -> None:
+    """What a person gets who saves it and verifies it before writing the kernel."""
+    candidate = tmp_path / "mine.cu"
+    candidate.write_text(skeleton_in(workbench("layernorm").stdout))
+    command = [sys.executable, "-m", "workbench", "verify", "layernorm", candidate, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 1, done.stderr
+    verdict = json.loads(done.stdout)
+    gates = {gate["name"]: gate["status"] for gate in verdict["gates"]}
+    assert (gates["parse"], gates["compile"]) == ("pass", "pass"), verdict["reason"]
+    assert verdict["failed_gate"] not in ("parse", "compile")
 
 
 @pytest.mark.parametrize(

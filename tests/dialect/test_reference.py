@@ -162,6 +162,35 @@ def test_a_skeleton_evaluates_at_every_size_of_any_signature(planner: Planner, s
     evaluated(planner, skeleton(sizes), sizes)
 
 
+@pytest.mark.parametrize(
+    ("extents", "expression"),
+    [
+        (((16, 14), (64, 62)), "x.shape[1] - 2"),  # a convolution without padding
+        (((16, 8), (64, 32)), "x.shape[1] // 2"),  # a pooling
+        (((15, 8), (63, 32)), "(x.shape[1] + 1) // 2"),  # one with stride and padding
+        (((4, 9), (7, 15)), "2 * x.shape[1] + 1"),  # a transposed convolution
+        (((4, 9), (7, 11)), "{4: 9, 7: 11}[x.shape[1]]"),  # anything else
+        (((4, 9), (7, 15), (8, 18)), "{4: 9, 7: 15, 8: 18}[x.shape[1]]"),
+        (((4, 7), (9, 7)), "7"),
+    ],
+)
+def test_an_outputs_extent_is_written_by_the_inputs_so_that_it_holds_at_every_size(
+    planner: Planner, extents: tuple[tuple[int, int], ...], expression: str
+) -> None:
+    sizes = [
+        SizeSpec(
+            f"s{n}",
+            {},
+            (Parameter("x", "x", "input", contiguous((3, given), "float32")),),
+            (Output("out", contiguous((wanted, 5), "float32")),),
+        )
+        for n, (given, wanted) in enumerate(extents)
+    ]
+    text = skeleton(sizes)
+    assert f"y = empty(({expression}, 5), 'float32')" in text
+    evaluated(planner, text, sizes)
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="no g++ here")
 def test_a_skeleton_is_c_plus_plus(tmp_path: Path) -> None:
     size = SizeSpec(

@@ -214,7 +214,42 @@ def _extent(wanted: Sequence[int], known: dict[str, list[tuple[int, ...]]]) -> s
     for (a, left), (b, right) in itertools.combinations(words.items(), 2):
         if [x * y for x, y in zip(left, right, strict=True)] == list(wanted):
             return f"{a} * {b}"
-    return str(wanted[0])
+    if len(set(wanted)) == 1:
+        return str(wanted[0])
+    return _from_one(wanted, words) or str(wanted[0])
+
+
+def _from_one(wanted: Sequence[int], words: dict[str, list[int]]) -> str:
+    """An expression of one extent, as of convolutions and poolings; "" where none tells these values apart."""
+    found: list[tuple[int, int, str]] = []
+    for word, values in words.items():
+        # The first two values that differ give the slope, or one over it; all of them have to agree.
+        other = next((n for n, value in enumerate(values) if value != values[0]), None)
+        if other is None or wanted[other] == wanted[0]:
+            continue
+        run, rise = values[other] - values[0], wanted[other] - wanted[0]
+        up, down = rise // run, run // rise
+        if up * run == rise and up > 0:
+            offset = wanted[0] - up * values[0]
+            if [up * v + offset for v in values] == list(wanted):
+                scaled = word if up == 1 else f"{up} * {word}"
+                found.append((up, abs(offset), scaled + _signed(offset)))
+        elif down * rise == run and down > 0:
+            offset = down * wanted[0] - values[0]
+            if [(v + offset) // down for v in values] == list(wanted):
+                inside = f"({word}{_signed(offset)})" if offset else word
+                found.append((down, abs(offset), f"{inside} // {down}"))
+    if found:
+        return min(found)[2]
+    for word, values in words.items():
+        table = dict(zip(values, wanted, strict=True))
+        if [table[v] for v in values] == list(wanted):
+            return f"{{{', '.join(f'{v}: {w}' for v, w in table.items())}}}[{word}]"
+    return ""
+
+
+def _signed(offset: int) -> str:
+    return f" {'-' if offset < 0 else '+'} {abs(offset)}" if offset else ""
 
 
 def _parameter(parameter: Parameter, name: str, *, constant: bool = False) -> str:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from workbench.core.locate import shipped_tasks
+from workbench.core.plan import Plan
+from workbench.dialect.check import check_outputs
+from workbench.dialect.planner import Planner
+from workbench.dialect.skeleton import skeleton
+from workbench.dialect.source import CandidateSource, split
 from workbench.judge.worker.task.limits import HOST_WORK
-from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.task.loader import LoadedTask, load_task
 from workbench.judge.worker.task.signature import dtype_name
 
 KERNELBENCH = Path(__file__).parent / "kernelbench"
@@ -128,3 +134,38 @@ def test_an_input_of_six_gigabytes_is_never_allocated() -> None:
     )
     grown_mib = int(result.stdout)
     assert grown_mib < 400, f"{grown_mib} MiB for inputs of 6, 7 and 4 GiB at full size"
+
+
+@pytest.fixture(scope="module")
+def planner() -> Iterator[Planner]:
+    with Planner() as warm:
+        yield warm
+
+
+def parses(planner: Planner, task: LoadedTask, *, backward: bool) -> None:
+    """What the gate `parse` asks of the skeleton: a plan at every declared size, whose outputs are the reference's."""
+    text = skeleton(task.info.sizes, backward=backward)
+    source = split(text.encode())
+    assert isinstance(source, CandidateSource), (source, text)
+    plans = planner.evaluate(source, task.sizes, own_kernels_only=task.info.own_kernels_only)
+    assert isinstance(plans, list), (plans, text)
+    for plan, size in zip(plans, task.sizes, strict=True):
+        assert isinstance(plan, Plan), (plan, text)
+        assert check_outputs(plan, size) == (), text
+        assert (plan.backward is not None) == (backward and bool(size.gradients))
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_skeleton_of_a_task_passes_parse_at_every_size(
+    loaded: Loaded, planner: Planner, name: str, backward: bool
+) -> None:
+    parses(planner, loaded(name), backward=backward)
+
+
+@pytest.mark.parametrize("name", [task.name for task in shipped_tasks()])
+def test_the_skeleton_of_a_shipped_task_passes_parse_at_every_size(planner: Planner, name: str) -> None:
+    (located,) = [task for task in shipped_tasks() if task.name == name]
+    task = load_task(located.path, target="host", revision=1)
+    for backward in (False, True):
+        parses(planner, task, backward=backward)
