@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -42,6 +43,15 @@ async def test_a_session_with_the_real_judge_from_opening_to_reopening(real: Wor
     first = shipped[0]
     assert first.verdict is not None and first.verdict.rank is not None
     assert client.state.knobs[first.id]
+    for view in shipped:  # the machine code that its audit read, with lines of its own file
+        sass = (real.session / "profiles" / f"{view.id}.sass").read_text()
+        kernel = decode_verdict(
+            (await client.request(ReadVerdict(candidate=view.id))).data
+        ).resources.kernels[0]
+        assert kernel.name in sass and "LDG.E" in sass and "EXIT" in sass
+        count = len((real.session / "candidates" / f"{view.id}.cu").read_text().splitlines())
+        lines = [int(n) for n in re.findall(r";  // line (\d+)$", sass, re.MULTILINE)]
+        assert lines and max(lines) <= count
 
     source = real.session / "candidates" / f"{first.id}.cu"
     mine = real.candidate("mine.cu", source.read_text().replace("expf(", "1.001f * expf(", 1))

@@ -69,7 +69,12 @@ async def test_gates_tick_while_the_candidate_is_judged_and_the_verdict_replaces
         await until(pilot, lambda: "PASS" in _text(bench, "#headline"))
         await until(pilot, lambda: "32 registers" in _text(bench, "#verdict-body"))
         body = _text(bench, "#verdict-body")
-        assert "75 % occupancy" in body and "limit: registers" in body and "Not checked" in body
+        assert (
+            "75 % occupancy" in body
+            and "limit: registers" in body
+            and "SASS: profiles/c0001.sass" in body
+            and "Not checked" in body
+        )
         assert bench.query_one("#headline").has_class("pass")
 
 

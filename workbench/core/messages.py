@@ -44,6 +44,8 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
     seeds: tuple[int, ...] = ()
     """An earlier verdict's, of which the first draws all others again; () draws from the operating system. The verdict
     is then marked as a reproduction."""
+    sass: bool = False
+    """Whether the answer is to carry the machine code as text."""
 
 
 class DebugCandidate(msgspec.Struct, frozen=True, kw_only=True, tag="debug_candidate"):
@@ -111,6 +113,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
     """None: cancelled."""
     cancelled: bool = False
     knobs: tuple[Knob, ...] = ()
+    sass: str = ""
+    """The machine code that the audit read, as text for a person; "" where it was not asked for or not audited."""
 
 
 class Printed(msgspec.Struct, frozen=True):

@@ -287,7 +287,7 @@ class Bench:
         judged: Judged | None = None
         try:
             judged = await client.judge(
-                candidate, source, path=view.origin_path or f"{candidate}.cu", on_tick=self._tick
+                candidate, source, path=view.origin_path or f"{candidate}.cu", sass=True, on_tick=self._tick
             )
         except JudgeError as error:
             died = error
@@ -301,7 +301,12 @@ class Bench:
                 reason = f"The judge died {DEATHS} times under this candidate. {died.what}"
                 verdict = unjudged(view, task, revision, self._task.target, reason)
         if verdict is not None:
-            knobs = judged.knobs if judged is not None else ()
+            knobs, sass = (judged.knobs, judged.sass) if judged is not None else ((), "")
+            if sass:
+                with contextlib.suppress(
+                    StoreError
+                ):  # it can be made again; the verdict is what has to be kept
+                    self._journal.store.write_profile(f"{candidate}.sass", sass)
             await self._keep(candidate, verdict, task.basis, knobs)
         elif asked is ... and died is not None:
             await self._persist(

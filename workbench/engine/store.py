@@ -233,6 +233,14 @@ class Store:
         """A verdict's JSON; raises SessionError where it cannot be read."""
         return self._read(self.verdict_path(candidate))
 
+    def write_profile(self, name: str, text: str) -> None:
+        """Put a file into profiles/, whole or not at all; it can be made again, so nothing waits for the disk.
+
+        Raises:
+            StoreError: it cannot be written; what was there is as it was.
+        """
+        self._write(self.folder / "profiles" / name, text.encode(), synced=False)
+
     def candidate_path(self, candidate: CandidateId) -> Path:
         """candidates/<id>.cu"""
         return self.folder / "candidates" / f"{candidate}.cu"
@@ -290,13 +298,17 @@ class Store:
             os.ftruncate(self._fd, self._size)
             self._torn = False
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes, *, synced: bool = True) -> None:
         making = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(exist_ok=True)
-            _write_synced(making, data)
+            if synced:
+                _write_synced(making, data)
+            else:
+                making.write_bytes(data)
             making.rename(path)
-            _sync_folder(path.parent)
+            if synced:
+                _sync_folder(path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
                 making.unlink()

@@ -196,12 +196,14 @@ class JudgeClient:
         path: str = "",
         timing: bool = True,
         seeds: Sequence[int] = (),
+        sass: bool = False,
         on_tick: Tick | None = None,
     ) -> Judged:
         """Judge one candidate; `on_tick` is called as gates begin and end.
 
         Args:
             seeds: an earlier verdict's, to make the same draws again; the verdict is then marked as a reproduction.
+            sass: have the answer carry the machine code as text too.
 
         Raises:
             JudgeError: the worker died; the candidate has no verdict.
@@ -216,7 +218,14 @@ class JudgeClient:
         self._judging[candidate] = (future, on_tick)
         try:
             await self._send(
-                Judge(candidate=candidate, source=source, path=_sent(path), timing=timing, seeds=tuple(seeds))
+                Judge(
+                    candidate=candidate,
+                    source=source,
+                    path=_sent(path),
+                    timing=timing,
+                    seeds=tuple(seeds),
+                    sass=sass,
+                )
             )
             judged = await future
         finally:

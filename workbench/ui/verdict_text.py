@@ -98,8 +98,12 @@ def evidence_lines(evidence: Mapping[str, object], *, said: str = "") -> list[Pa
     return parts
 
 
-def kernels(found: Sequence[KernelResources], arch: str) -> list[Part]:
-    """Registers, spills, shared memory and occupancy of each kernel, with what limits it."""
+def kernels(found: Sequence[KernelResources], arch: str, sass: str = "") -> list[Part]:
+    """Registers, spills, shared memory and occupancy of each kernel, with what limits it.
+
+    Args:
+        sass: where their machine code stands; "" where it was not read.
+    """
     if not found:
         return []
     parts = heading("Kernels", arch)
@@ -116,6 +120,8 @@ def kernels(found: Sequence[KernelResources], arch: str) -> list[Part]:
         ]
         parts += ["  ", *occupancy_bar(kernel.occupancy), f" {100 * kernel.occupancy:.0f} % occupancy"]
         parts += [(f"  limit: {kernel.limiter}" if kernel.limiter else "", "$foreground 60%"), "\n"]
+    if sass:
+        parts += [(f"  SASS: {one_line(sass)}\n", "$foreground 60%")]
     return parts
 
 

@@ -30,6 +30,7 @@ from workbench.judge.worker.task.cases import NON_FINITE
 from workbench.judge.worker.task.loader import Case, LoadedTask
 from workbench.judge.worker.watching import Watched
 from workbench.profile.audit import AuditReport
+from workbench.profile.listing import listing
 from workbench.runner.compiler.client import Builds
 from workbench.runner.host.accesses import AccessFinding
 from workbench.runner.host.client import HostRunner
@@ -38,6 +39,8 @@ from workbench.runner.host.faults import Fault
 
 Ticker = Callable[[str, Gate | None], None]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+LISTED = 4
+"""Builds whose machine code goes into a listing; most plans have one."""
 TOTAL_S = 900.0
 TOTAL_LAUNCHES = 10
 """A verdict takes at most `TOTAL_S`, or so many times the limit of a launch: a night's run must not hang."""
@@ -248,7 +251,14 @@ class Judging:
             self.close()
         ordered = tuple(self.results[name] for name in GATES if name in self.results)
         verdict = assemble(self, outcome, failed, reason, ordered, time.perf_counter() - started)
-        return Judged(candidate=self.request.candidate, verdict=verdict, knobs=self.knobs)
+        sass = self._listing() if self.request.sass else ""
+        return Judged(candidate=self.request.candidate, verdict=verdict, knobs=self.knobs, sass=sass)
+
+    def _listing(self) -> str:
+        """The machine code of every build that was audited; nothing is disassembled for it."""
+        done = [b for b in self.builds.values() if b.audit is not None and b.audit.done()]
+        cubins = {b.cuda.cubin: b.cuda for b in done if b.audit is not None and b.audit.exception() is None}
+        return "\n".join(listing(cuda) for cuda in list(cubins.values())[:LISTED])
 
     def _through(self) -> str | None:
         """The name of the gate that failed, or None."""
