@@ -44,6 +44,13 @@ def test_a_choice_among_near_ties_is_right_and_counts() -> None:
         assert mismatch(bar, torch.tensor([wrong])) is not None, wrong
 
 
+def test_a_mask_beside_what_the_reference_chose_from_excuses_nothing() -> None:
+    best, mask = torch.tensor([2]), torch.zeros(1, 4)
+    bar = index_bar(bar_of(best, best), best, nothing, [source()])
+    assert mismatch(bar, torch.tensor([0]), selected_from=[mask]) is not None
+    assert mismatch(bar, torch.tensor([1]), selected_from=[mask]) is None
+
+
 def test_near_ties_may_change_places_but_not_stand_twice() -> None:
     both = torch.tensor([[1, 2]])
     bar = index_bar(bar_of(both, both), both, nothing, [source()])

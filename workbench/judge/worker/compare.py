@@ -184,7 +184,8 @@ def mismatch(
         actual: of the output's shape and dtype, as the judge read it from its own memory.
         perturbed: the fp64 reference on inputs moved by one ulp; asked for only when something looks wrong.
         sides: see `Sides`.
-        selected_from: tensors that an index output may point into; ties compare by the values selected.
+        selected_from: tensors that an index output may point into, where the bar does not know; ties compare by the
+            values selected.
     """
     if bar.allowed is None:
         return _integer_mismatch(bar, actual, selected_from)
@@ -286,7 +287,8 @@ def _wrong_integers(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor]) -
     if bar.counted is not None:
         wrong &= bar.counted
     if bar.output.index and bool(wrong.any()):
-        same = same_selection(actual, bar.target, [*map(Source, selected_from), *bar.sources])
+        # Beside the source that is known, any tensor of a fitting shape (a mask of two values) would excuse any choice.
+        same = same_selection(actual, bar.target, bar.sources or [Source(t) for t in selected_from])
         if same is not None:
             wrong &= ~same
     return wrong if bool(wrong.any()) else None
