@@ -2,7 +2,7 @@
 
 The real judge cannot be made to die, hang or lie on demand, and the engine must hold up under all of it. Words in a
 candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores the cancel), SLOW (0.5 s), FAILS,
-KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
+WARNS, KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
 form), SHIPPED (its signature is softmax's).
 Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
 """
@@ -125,6 +125,9 @@ def judge(message: Judge, task: TaskInfo | None, revision: int) -> Judged:
                 cancelled.discard(message.candidate)
                 return Judged(candidate=message.candidate, verdict=None, cancelled=True)
     fails = "FAILS" in text
+    gates = [Gate("parse", "pass", "It can be read.")]
+    if "WARNS" in text:
+        gates.append(Gate("numerics", "warn", "It says so."))
     verdict = Verdict(
         task=VerdictTask(task.name, task.fingerprint, revision),
         candidate=VerdictCandidate(
@@ -136,7 +139,8 @@ def judge(message: Judge, task: TaskInfo | None, revision: int) -> Judged:
         outcome="fail" if fails else "pass",
         failed_gate="numerics" if fails else None,
         reason="It says so." if fails else "",
-        gates=(Gate("parse", "pass", "It can be read."),),
+        gates=tuple(gates),
+        unchecked=("what it says",) if "WARNS" in text else (),
         estimate={"relative_cost": float(len(text))},
     )
     knobs = (Knob("BLOCK", 256, (128, 256, 512)),) if "KNOBS" in text or "tune(" in text else ()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+import msgspec
 from engine_world import World, until
 
 from workbench.core.messages import ReadSource, ReadVerdict, SubmitCandidate, VerifyAgain
 from workbench.core.session import SessionState
+from workbench.core.verdict import decode_verdict, encode_verdict
 
 
 def in_state(state: str):  # type: ignore[no-untyped-def]
@@ -50,3 +54,41 @@ async def test_a_candidate_or_verdict_that_was_edited_in_the_session_is_refused_
     await client.request(VerifyAgain(candidate="c0001"))
     await until(client, in_state("cancelled"))
     assert "was changed after" in client.state.candidates["c0001"].state_reason
+
+
+async def test_whatever_of_a_verdict_is_edited_it_is_refused(opened: World) -> None:
+    client = await opened.open()
+    await client.request(SubmitCandidate(source=b"WARNS", name="one"))
+    await until(client, in_state("passed"))
+    path = opened.session / "verdicts" / "c0001.json"
+    honest = path.read_bytes()
+    verdict = decode_verdict(honest)
+    assert verdict.unchecked and verdict.gates[1].status == "warn" and verdict.estimate
+    clean = tuple(msgspec.structs.replace(gate, status="pass") for gate in verdict.gates)
+    for changes in (
+        {"unchecked": ()},
+        {"gates": clean},
+        {"estimate": {"relative_cost": 0.1}},
+        {"reason": "It is the best."},
+    ):
+        path.write_bytes(encode_verdict(msgspec.structs.replace(verdict, **changes)))
+        answer = await client.request(ReadVerdict(candidate="c0001"))
+        assert not answer.ok and "c0001.json is not the verdict" in answer.message, changes
+    path.write_bytes(b"no JSON")
+    assert not (await client.request(ReadVerdict(candidate="c0001"))).ok
+    path.write_bytes(honest)
+    assert (await client.request(ReadVerdict(candidate="c0001"))).data == honest
+
+
+async def test_a_verdict_in_the_log_of_a_version_that_recorded_no_hash_is_still_shown(opened: World) -> None:
+    client = await opened.open()
+    await client.request(SubmitCandidate(source=b"one", name="one"))
+    await until(client, in_state("passed"))
+    opened.kill_engines()
+    log = opened.session / "events.jsonl"
+    older = re.sub(rb'"verdict_sha256":"[0-9a-f]{64}",', b"", log.read_bytes())
+    assert older != log.read_bytes()
+    log.write_bytes(older)
+    again = await opened.open()
+    assert again.state.candidates["c0001"].verdict_sha256 == ""
+    assert (await again.request(ReadVerdict(candidate="c0001"))).ok

@@ -77,3 +77,5 @@ class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
     mark_reason: str = ""
     mark_author: str = ""
     verdict: VerdictSummary | None = None
+    verdict_sha256: str = ""
+    """Of verdicts/<id>.json, hexadecimal; "" where the log does not say."""

@@ -87,6 +87,8 @@ class VerdictReached(_Event, frozen=True, kw_only=True, tag="verdict_reached"):
 
     candidate: CandidateId
     summary: VerdictSummary
+    verdict_sha256: str = ""
+    """Of that file's bytes, hexadecimal; "" in logs of versions that did not record it."""
     knobs: tuple[Knob, ...] = ()
     """The knobs that its plan offers, for the sweep."""
 

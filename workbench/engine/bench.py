@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -333,11 +334,17 @@ class Bench:
     async def _keep(
         self, candidate: CandidateId, verdict: Verdict, basis: str, knobs: tuple[Knob, ...]
     ) -> None:
+        data = encode_verdict(verdict)
+        reached = VerdictReached(
+            candidate=candidate,
+            summary=summarize(verdict, basis),
+            verdict_sha256=hashlib.sha256(data).hexdigest(),
+            knobs=knobs,
+        )
+
         def write() -> None:
-            self._journal.store.write_verdict(candidate, encode_verdict(verdict))
-            self._journal.record(
-                VerdictReached(candidate=candidate, summary=summarize(verdict, basis), knobs=knobs)
-            )
+            self._journal.store.write_verdict(candidate, data)
+            self._journal.record(reached)
 
         self._deaths.pop(candidate, None)
         self.urgent.done(candidate)

@@ -21,7 +21,14 @@ def unchanged(view: CandidateView, source: bytes) -> None:
 
 
 def told_of(view: CandidateView, verdict: bytes) -> None:
-    """Raises SessionError where `verdict` (a file that decodes) is not the one whose summary the log has."""
+    """Raises SessionError where `verdict` (a file's bytes) is not the one that the log tells of.
+
+    A log of a version that did not record a verdict's hash holds its summary alone, which is compared then.
+    """
+    if view.verdict_sha256:
+        if hashlib.sha256(verdict).hexdigest() != view.verdict_sha256:
+            raise _another(view)
+        return
     try:
         found = decode_verdict(verdict)
     except msgspec.MsgspecError:
@@ -33,7 +40,11 @@ def told_of(view: CandidateView, verdict: bytes) -> None:
         summary.failed_gate,
     )
     if not (same_text and same_word):
-        raise SessionError(
-            f"verdicts/{view.id}.json is not the verdict that the session's log tells of.",
-            do="Verify the candidate again.",
-        )
+        raise _another(view)
+
+
+def _another(view: CandidateView) -> SessionError:
+    return SessionError(
+        f"verdicts/{view.id}.json is not the verdict that the session's log tells of.",
+        do="Verify the candidate again.",
+    )
