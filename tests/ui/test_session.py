@@ -16,7 +16,8 @@ from scripted import (
 )
 
 from workbench.core import events as ev
-from workbench.core.messages import EngineProgress, MarkCandidate
+from workbench.core.errors import SessionError
+from workbench.core.messages import EngineProgress, MarkCandidate, ReadVerdict
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.screens.bench import BenchScreen
 from workbench.ui.screens.picker import PickerScreen
@@ -202,6 +203,50 @@ async def test_what_was_noticed_before_the_screen_was_there_is_said_once_it_is_a
         assert notice.severity == "warning" and notice.timeout > 3600
         await pilot.press("escape")
         await until(pilot, lambda: not app.messages_shown)
+
+
+async def test_a_verdict_is_read_when_the_judging_that_hid_it_is_cancelled(until) -> None:
+    engine = ScriptedEngine(started())
+    engine._log(engine.add("c0001", "one", kernel("warp_per_row")))
+    engine._log(engine.judged("c0001"))
+    engine._log(ev.JudgingStarted(candidate="c0001", revision=1))
+    async with app_on(engine).run_test(size=(160, 45)) as pilot:
+        bench = pilot.app.screen
+        await until(pilot, lambda: "warp" in _code(bench, "#candidate-code"))
+        engine.say(ev.CandidateCancelled(candidate="c0001"))
+        await until(pilot, lambda: "32 registers" in _text(bench, "#verdict-body"))
+
+
+async def test_a_verdict_that_was_being_read_when_the_engine_died_is_read_from_the_next_one(
+    engine, until
+) -> None:
+    def dies(message) -> None:
+        if isinstance(message, ReadVerdict):
+            engine.refuse = lambda _: None
+            engine.die()
+            raise SessionError("The engine is gone.")
+
+    engine.session = "/sessions/one"
+    engine.refuse = dies
+    async with app_on(engine).run_test(size=(160, 45)) as pilot:
+        bench = pilot.app.screen
+        await until(pilot, lambda: bench.view.link == "lost")
+        assert "being read" in _text(bench, "#verdict-body")
+        await pilot.press("r")
+        await until(pilot, lambda: "32 registers" in _text(bench, "#verdict-body"))
+
+
+async def test_a_verdict_that_the_engine_refuses_is_said_once_and_not_asked_for_again_and_again(
+    engine, until
+) -> None:
+    engine.refuse = lambda m: "It was edited." if isinstance(m, ReadVerdict) else None
+    app = app_on(engine)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await until(pilot, lambda: app.messages_shown)
+        for n in range(5):
+            engine.say(engine.add(f"d{n:04}"))
+            await until(pilot, lambda n=n: f"d{n:04}" in app.screen.view.candidates)
+        assert len(engine.sent(ReadVerdict)) == 1
 
 
 async def test_an_engine_that_cannot_start_says_why(until) -> None:

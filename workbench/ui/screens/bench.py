@@ -206,7 +206,8 @@ class BenchScreen(BenchKeys):
         if source is not None and (parent is None or parent[1] is not None or candidate_pane.mode == "code"):
             against = (parent[0], _text(parent[1])) if parent and parent[1] is not None else None
             candidate_pane.show(chosen, _text(source), against, _blamed(verdict))
-        key = (chosen.id, chosen.verdict, candidate_pane.mode)
+        # A verdict is read only once it is reached: that the judge is done with it asks for another read.
+        key = (chosen.id, chosen.verdict, candidate_pane.mode, chosen.state == "judging")
         missing = source is None or (chosen.verdict is not None and verdict is None)
         missing = missing or (candidate_pane.mode != "code" and parent is not None and parent[1] is None)
         if missing and key != self._detail_of and self.view.link == "live":
@@ -227,7 +228,10 @@ class BenchScreen(BenchKeys):
             if with_parent and parent is not None:
                 await self._documents.source(parent[0])
         except SessionError as error:
-            if self.view.link == "live":
+            link = self._documents.link
+            if link is None or link.closed is not None:
+                self._detail_of = ()  # asked of the next engine again
+            else:
                 self.post_message(intents.Tell(str(error), "error"))
             return
         self.show_chosen()
