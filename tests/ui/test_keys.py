@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from scripted import ScriptedEngine, app_on, kernel, three_candidates
 
@@ -324,6 +326,25 @@ async def test_q_asks_once_while_something_is_judged(engine, until, answer, stop
         await pilot.press("q", answer)
         await until(pilot, lambda: app._exit)
     assert len(engine.sent(StopEngine)) == stopped
+
+
+async def test_an_engine_that_does_not_answer_keeps_nobody_from_leaving(engine, until, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.ui.app.STOP_LIMIT_S", 0.1)
+    request = engine.request
+
+    async def deaf(message):
+        if isinstance(message, StopEngine):
+            await asyncio.get_running_loop().create_future()
+        return await request(message)
+
+    engine.request = deaf
+    async with app_on(engine).run_test(size=(80, 24)) as pilot:
+        await _ready(pilot, until)
+        engine.say(ev.JudgingStarted(candidate="c0003", revision=1))
+        engine.tell(EngineProgress(judging="c0003", activity="judging c0003", judge="ready"))
+        await until(pilot, lambda: pilot.app.screen.view.progress.judging == "c0003")
+        await pilot.press("q", "s")
+        await until(pilot, lambda: pilot.app._exit)
 
 
 async def test_a_click_chooses_a_candidate_and_a_click_on_a_key_is_the_key(engine, until) -> None:

@@ -42,6 +42,9 @@ from workbench.engine.sessions import last_session, task_key
 START_LIMIT_S = 30.0
 """How long an engine may take to say that it listens, seconds; it takes about 0.3."""
 
+CLOSE_LIMIT_S = 1.0
+"""How long what was sent last may take to leave, when this side disconnects."""
+
 
 class StartReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a started engine writes, once, to its --status-fd."""
@@ -219,8 +222,12 @@ class EngineClient:
             await self._reading
         self._end("closed by this side")
         self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
+        try:
+            await asyncio.wait_for(self._writer.wait_closed(), CLOSE_LIMIT_S)
+        except TimeoutError:
+            self._writer.transport.abort()  # an engine that does not read keeps nobody from leaving
+        except OSError:
+            pass  # it is closed
 
     def _send(self, message: ToEngine) -> None:
         if self.closed is not None:
@@ -256,7 +263,13 @@ class EngineClient:
                         self._queue.put_nowait(message)
         except (FrameError, ConnectionError) as error:
             why = f"the connection broke ({error})"
-        self._end(why)
+        except asyncio.CancelledError:
+            why = "closed by this side"
+            raise
+        except Exception as error:  # whatever it is, whoever waits for an answer must hear of it
+            why = f"reading its messages failed ({type(error).__name__}: {error})"
+        finally:
+            self._end(why)
 
     def _end(self, why: str) -> None:
         if self.closed is not None:

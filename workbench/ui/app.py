@@ -5,6 +5,7 @@ It never imports torch and never executes a task. All state is the engine's: qui
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ WARNINGS_SHOWN = 5
 """Of those from before the screen was there, the latest."""
 ONCE_S = 2.0
 """The same words are not said twice within so many seconds."""
+STOP_LIMIT_S = 5.0
+"""How long an engine may take to answer that it stops."""
 STAYS_S = 7 * 86400.0
 """Errors stay until they are dismissed."""
 
@@ -357,13 +360,16 @@ class WorkbenchApp(Edits):
         if self._link is not None and not self._lost:
             try:
                 if stop:
-                    answer = await self._link.request(StopEngine())
+                    answer = await asyncio.wait_for(self._link.request(StopEngine()), STOP_LIMIT_S)
                     if not answer.ok:
                         self.tell(answer.message, "warning")
                         return
                 await self._link.close()
             except SessionError:
                 pass  # it is gone already, which is what was asked for
+            except TimeoutError:
+                self.exit(message=f"The engine did not answer within {STOP_LIMIT_S:.0f} s; it may still run.")
+                return
         self.exit()
 
 
