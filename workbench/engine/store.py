@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -249,8 +250,11 @@ class Store:
         """verdicts/<id>.json"""
         return self.folder / "verdicts" / f"{candidate}.json"
 
-    def freeze_task(self, revision: int, sources: Sequence[str]) -> None:
+    def freeze_task(self, revision: int, sources: Sequence[str]) -> dict[str, str]:
         """Copy the task's sources to task/<revision>/, with a sources.json that says where each came from.
+
+        Returns:
+            The SHA-256 (hexadecimal) of each copy, by its source's path: a source may have been saved a moment ago.
 
         Raises:
             StoreError: the copies cannot be written.
@@ -270,6 +274,7 @@ class Store:
         except OSError as error:
             shutil.rmtree(making, ignore_errors=True)
             raise self._refuse(error) from None
+        return {entry["path"]: entry["sha256"] for entry in listed if entry["copy"]}
 
     def frozen(self, revision: int) -> dict[str, Path]:
         """The frozen copy of each source of a revision, by the source's path; empty where there is none."""
@@ -408,7 +413,7 @@ def _freeze(folder: Path, number: int, source: str) -> dict[str, Any]:
         # Removed since it was loaded: that must not keep the revision from being shown.
         return {"path": source, "copy": None, "bytes": 0, "note": error.strerror}
     _write_synced(folder / name, data)
-    return {"path": source, "copy": name, "bytes": len(data)}
+    return {"path": source, "copy": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -18,6 +18,9 @@ from workbench.judge.client import JudgeClient
 NEIGHBOURS = 200
 """How many files beside a broken task are watched; what it imports is not known then."""
 
+LOADS = 3
+"""How often a task that is saved while it is loaded is loaded again at once, so that what is frozen is what is judged."""
+
 
 class TaskRevisions:
     """Loads the task into a judge and records what came of it."""
@@ -48,6 +51,15 @@ class TaskRevisions:
             JudgeError: the judge died, through no fault of the task's that it could tell.
             StoreError: the session cannot be written.
         """
+        for _ in range(LOADS):
+            loaded = await self._load(client)
+            if loaded is not None:
+                return loaded
+        # Written to all the time: the watcher has it loaded again, as with any save.
+        return bool(await self._load(client, whatever_is_frozen=True))
+
+    async def _load(self, client: JudgeClient, *, whatever_is_frozen: bool = False) -> bool | None:
+        """As `load`; None where a source was saved between its loading and its freezing."""
         state = self._journal.state
         before = await asyncio.to_thread(_contents, self.sources())
         guess = state.revision if state.task is not None and not await self._edited() else state.revision + 1
@@ -64,7 +76,9 @@ class TaskRevisions:
             return False
         self._loaded = await asyncio.to_thread(_contents, self._of(info)) | before
         if revision != state.revision:
-            self._journal.store.freeze_task(revision, self._of(info))
+            frozen = self._journal.store.freeze_task(revision, self._of(info))
+            if frozen != {path: self._loaded.get(path) for path in frozen} and not whatever_is_frozen:
+                return None
         if revision != state.revision or info != state.task or state.task_error is not None:
             self._journal.record(TaskLoaded(revision=revision, info=info))
         return True
