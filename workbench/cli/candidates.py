@@ -8,10 +8,8 @@ import msgspec
 
 from workbench.core.errors import UsageError
 from workbench.core.locate import EVENT_LOG, LocatedTask, locate_session, locate_task
-from workbench.dialect.source import from_answer, join
+from workbench.dialect.source import from_file
 from workbench.judge.client import MAX_SOURCE_BYTES
-
-_PLAN = b"/*@plan"
 
 
 class CandidateFile(msgspec.Struct, frozen=True):
@@ -53,17 +51,8 @@ def read_candidate(path: Path) -> CandidateFile:
     Raises:
         UsageError: it is missing, no file, unreadable, or too large to be a candidate.
     """
-    source = _read(path)
-    if path.suffix == ".md":
-        answer = from_answer(source.decode(errors="replace"))
-        return CandidateFile(str(path), answer.encode() if answer is not None else source)
     plan = path.with_suffix(".plan.py")
-    if path.suffix == ".cu" and _PLAN not in source and plan.is_file():
-        try:
-            joined = join(source.decode(), _read(plan).decode())
-        except UnicodeDecodeError:
-            return CandidateFile(str(path), source)
-        return CandidateFile(str(path), joined.encode())
+    source = from_file(str(path), _read(path), lambda: _read(plan) if plan.is_file() else None)
     return CandidateFile(str(path), source)
 
 

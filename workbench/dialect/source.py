@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -11,7 +12,7 @@ from workbench.core.plan import Diagnostic, PlanFailure
 from workbench.dialect.lexer import PLAN_END, plans
 from workbench.dialect.tokens import token_hash
 
-__all__ = ["CandidateSource", "from_answer", "join", "split", "token_hash"]
+__all__ = ["CandidateSource", "from_answer", "from_file", "join", "split", "token_hash"]
 
 MAX_BYTES = 4 << 20
 """Of a candidate's file. The largest kernels that people write by hand are below 0.2 MiB."""
@@ -68,6 +69,29 @@ def split(data: bytes) -> CandidateSource | PlanFailure:
 def join(cuda: str, plan: str) -> str:
     """One candidate from the pair `x.cu` and `x.plan.py`."""
     return f"/*@plan\n{plan.strip(chr(10))}\n{PLAN_END}\n{cuda}"
+
+
+def from_file(name: str, data: bytes, beside: Callable[[], bytes | None]) -> bytes:
+    """The candidate that a person's file holds, whoever reads it.
+
+    That is the file itself; of a model's answer (`.md`) the candidate in it; and where the file has no plan of its own
+    (one in a comment or a string is none), the file joined with the plan beside it. What is no text stays as it is:
+    `parse` says so with the byte's place.
+
+    Args:
+        name: the file's, or its path.
+        beside: reads the plan beside it; None where there is none. Called only where it is needed.
+    """
+    if name.endswith(".md"):
+        answer = from_answer(data.decode(errors="replace"))
+        return data if answer is None else answer.encode()
+    try:
+        text = data.decode().removeprefix("\ufeff")
+        if _has_plan(_newlines(text)) or (plan := beside()) is None:
+            return data
+        return join(text, plan.decode().removeprefix("\ufeff")).encode()
+    except UnicodeDecodeError:
+        return data
 
 
 _FENCE = re.compile(r"^[ \t]{0,3}(?P<ticks>`{3,}|~{3,})[ \t]*(?P<language>[\w+#-]*)[^\n]*\n", re.MULTILINE)

@@ -18,21 +18,15 @@ def plan_path(path: str | os.PathLike[str]) -> Path:
 
 
 def read_candidate_file(path: str | os.PathLike[str]) -> bytes:
-    """The candidate at `path`, joined with the plan beside it where it has none of its own.
+    """The candidate at `path`: as it is, joined with the plan beside it, or taken from a model's answer (.md).
 
     Raises:
         UsageError: it is missing, unreadable, no regular file, or too large to be one.
     """
-    source = _read(Path(path))
-    beside = plan_path(path)
-    if not beside.is_file() or b"@plan" in source:
-        return source
-    from workbench.dialect.source import join
+    from workbench.dialect.source import from_file
 
-    try:
-        return join(source.decode(), _read(beside).decode()).encode()
-    except UnicodeDecodeError:
-        return source  # whatever it is, `parse` says it with the byte's place
+    beside = plan_path(path)
+    return from_file(os.fspath(path), _read(Path(path)), lambda: _read(beside) if beside.is_file() else None)
 
 
 def _read(path: Path) -> bytes:
@@ -48,7 +42,7 @@ def _read(path: Path) -> bytes:
         if found.st_size > MAX_FILE_BYTES:
             raise UsageError(
                 f"{path} has {found.st_size / 2**20:.0f} MiB, far more than a candidate may have (4 MiB).",
-                do="Is it the right file?",
+                do="Name a candidate's .cu file.",
             )
         with open(fd, "rb", closefd=False) as file:
             return file.read(MAX_FILE_BYTES + 1)
