@@ -3,7 +3,7 @@
 The real judge cannot be made to die, hang or lie on demand, and the engine must hold up under all of it. Words in a
 candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores the cancel), SLOW (0.5 s), FAILS,
 WARNS, KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
-form), SHIPPED (its signature is softmax's).
+form), ONCE (loads once; the file is then broken), SHIPPED (its signature is softmax's).
 Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
 """
 
@@ -88,6 +88,8 @@ def load(message: LoadTask) -> TaskReady | TaskFailed:
     text = Path(message.path).read_text()
     if "BROKEN" in text:
         return TaskFailed(message="The task has no Model.", do="Write one.")
+    if "ONCE" in text:
+        Path(message.path).write_text("BROKEN")
     if "CRASHES" in text:
         os._exit(7)
     if "ENDLESS" in text:

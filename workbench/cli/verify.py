@@ -21,7 +21,7 @@ from workbench.cli.plain import json_line, plain
 from workbench.cli.reproduce import compare, recorded
 from workbench.cli.requirements import MISSED, Answered, Requirement, answer, missed, understand
 from workbench.cli.verify_table import Table, width
-from workbench.core.errors import JudgeError, UsageError, WorkbenchError
+from workbench.core.errors import JudgeError, TaskError, UsageError, WorkbenchError
 from workbench.core.locate import LocatedTask, locate_task
 from workbench.core.messages import GateTicked
 from workbench.core.plan import LIMITS
@@ -270,6 +270,8 @@ async def _verify(
 ) -> tuple[list[Verdict], Mapping[int, list[Answered]]]:
     """Judge every file; a judge that dies costs one candidate its verdict, not the others.
 
+    Where it cannot be started again, or the task not be loaded again, the rest are errors, and what was reached is kept.
+
     Args:
         seeds: an earlier verdict's, for the same draws.
         accept: raises where the task, as loaded, is not to be judged against.
@@ -296,12 +298,19 @@ async def _verify(
     show.task(info, target, arch)
     verdicts: list[Verdict] = []
     answers: dict[int, list[Answered]] = {}
+    broken = ""
     try:
         for number, file in enumerate(files, 1):
-            if not client.alive:
+            if not client.alive and not broken:
                 await client.close()
-                client, info = await fresh()
+                try:
+                    client, info = await fresh()
+                except (JudgeError, TaskError) as error:
+                    broken = str(error)
+            path = file.path.encode(errors="backslashreplace").decode()
             try:
+                if broken:
+                    raise JudgeError(broken)
                 judged = await client.judge(
                     f"c{number}",
                     file.source,
@@ -311,7 +320,6 @@ async def _verify(
                     on_tick=_ticker(show, f"{number} of {len(files)}: {Path(file.path).name}"),
                 )
             except JudgeError as error:
-                path = file.path.encode(errors="backslashreplace").decode()
                 verdict = _no_verdict(info, f"c{number}", path, target, str(error))
             else:
                 assert judged.verdict is not None  # nobody cancels here
