@@ -249,6 +249,9 @@ EXPECTED: dict[str, dict[str, str]] = {
         "counts_from_one": "numerics",
         "scales_the_table": "inputs_intact",
     },
+    # What is returned may be an input only where the reference returns that very input.
+    "residual": {"returns_the_input": "pass", "returns_a_copy": "pass", "returns_it_twice": "parse"},
+    "snapshot": {"writes_the_copy": "pass", "returns_the_input": "parse"},
     "rope": {
         "sincos_in_place_of_tables": "pass",
         "neighbours_for_halves": "numerics",
@@ -256,6 +259,46 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
 }
 """By task and file: "pass", "error", or the gate that must fail."""
+
+HONEST_KINDS: dict[str, dict[str, str]] = {
+    "float atomics": {"norm/float_atomics": r"atomicAdd\(", "matmul/split_k_atomics": r"atomicAdd\("},
+    "two-pass layernorm on constant rows": {"layer_norm/two_pass": r"squares \+= away \* away"},
+    "online softmax": {"softmax_half/online": r"sum \* expf", "masked_softmax/online": r"sum \*= expf"},
+    "Welford": {"layer_norm/welford": "[Ww]elford"},
+    "Kahan": {"layer_norm/kahan": "Kahan"},
+    "decoupled look-back scan": {"scan/look_back": r"packed\(PREFIX"},
+    "tuple outputs": {
+        "several_outputs/one_kernel": "return .*,",
+        "topk/bitonic_sort": "return values, places",
+    },
+    "index outputs": {
+        "argmax/first_of_equals": "int64",
+        "argmax/last_of_equals": "int64",
+        "topk/warp_picks": "places",
+        "max_pool/last_of_equals": "int64",
+        "router/by_logits": "places",
+        "router/by_probability": "places",
+    },
+    "half": {"softmax_half/online": "__half"},
+    "bfloat16": {"logsumexp/pairs_of_bfloat16": "__nv_bfloat16"},
+    "dynamic shared memory": {
+        "norm/dynamic_shared": "extern __shared__",
+        "topk/bitonic_sort": "extern __shared__",
+    },
+    "templates": {"norm/templated": "template *<"},
+    "require": {"norm/requires": r"require\(", "huge/requires": r"require\("},
+    "several launches with scratch": {
+        "norm/three_launches": r"launch\([\s\S]*launch\([\s\S]*launch\(",
+        "scan/three_kernels": r"launch\([\s\S]*launch\([\s\S]*launch\(",
+    },
+    "skipping a triangle": {"triangular/skips_the_zeros": r"for \(int k = j; k <= i"},
+    "aliasing as the reference": {
+        "residual/returns_the_input": "return x, y",
+        "add_in_place/in_place": "return state",
+    },
+    "in-place results": {"kv_cache/write_then_read": r"cache\[.*\] = row"},
+}
+"""Kinds of honest code that judges get wrong: the files that show each, and what a file of that kind has in it."""
 
 
 def came_out(verdict: Verdict) -> str:

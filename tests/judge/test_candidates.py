@@ -5,11 +5,12 @@ tests/bench/candidates.py judges the same table again and again.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from candidate_table import CANDIDATES, EXPECTED, LAUNCH_LIMIT_S, came_out
+from candidate_table import CANDIDATES, EXPECTED, HONEST_KINDS, LAUNCH_LIMIT_S, came_out
 from warm_judge import WarmJudge, complaint
 
 from workbench.core.explain import explain_verdict
@@ -63,6 +64,32 @@ def test_the_table_holds_enough_of_each_kind() -> None:
     kinds = Counter(expected for names in EXPECTED.values() for expected in names.values())
     assert sum(kinds[gate] for gate in GATES) >= 70 and kinds["pass"] >= 40 and len(EXPECTED) >= 8
     assert {gate for gate in GATES if not kinds[gate]} == {"timing", "floor", "recheck"}
+
+
+@pytest.mark.parametrize("kind", HONEST_KINDS)
+def test_each_kind_that_judges_get_wrong_is_shown_by_an_honest_candidate(kind: str) -> None:
+    assert HONEST_KINDS[kind]
+    for place, mark in HONEST_KINDS[kind].items():
+        task, _, name = place.partition("/")
+        assert EXPECTED[task][name] == "pass", place
+        assert re.search(mark, (CANDIDATES / f"{place}.cu").read_text()), place
+
+
+@_of("layer_norm")
+def test_an_honest_layernorm_was_judged_on_constant_rows(verdict_of: VerdictOf) -> None:
+    for name in ("two_pass", "welford", "kahan"):
+        numerics = next(g for g in verdict_of("layer_norm", name).gates if g.name == "numerics")
+        assert numerics.status == "pass" and "constant_rows" in numerics.evidence["cases"]
+
+
+@_of("residual")
+def test_an_input_that_is_returned_as_a_result_of_its_own_is_named(verdict_of: VerdictOf) -> None:
+    for task, name, output in (
+        ("residual", "returns_it_twice", "out_1"),
+        ("snapshot", "returns_the_input", "out_0"),
+    ):
+        reason = verdict_of(task, name).reason
+        assert f"{output} is the input x itself; the reference returns a new tensor" in reason, reason
 
 
 @pytest.mark.parametrize(("task", "name"), EACH)

@@ -1,0 +1,20 @@
+"""Keeps a copy of its input beside what is computed from it: the first output is a tensor of its own."""
+
+import torch
+from torch import nn
+
+n = 1 << 22
+sizes = {"small": {"n": 900}, "odd": {"n": 131}}
+
+
+class Model(nn.Module):
+    def forward(self, x):
+        return x.clone(), torch.nn.functional.silu(x)
+
+
+def get_inputs():
+    return [torch.randn(n)]
+
+
+def get_init_inputs():
+    return []
