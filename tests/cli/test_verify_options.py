@@ -314,6 +314,14 @@ def test_debug_shows_what_was_printed_by_whom_and_which_elements_differ(tmp_path
     assert "PASS" not in done.stdout and "FAIL" not in done.stdout
 
 
+def test_debug_shows_what_was_to_be_written_in_place() -> None:
+    folder = NORM.parent.parent / "kv_cache"
+    done = verify(folder / "task.py", folder / "leaves_the_cache.cu", "--debug")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "40 of 520 elements differ" in done.stdout  # a row of the cache; the mean is right
+    assert "cache (written in place)[5, 0]" in done.stdout, done.stdout
+
+
 def test_debug_names_the_assertion_that_stopped_it(tmp_path: Path) -> None:
     file = tmp_path / "asserts.cu"
     file.write_text(PRINTS.replace("LEAST", "3000"))

@@ -229,6 +229,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "write_then_read": "pass",
         "leaves_the_cache": "numerics",
         "stores_tf32": "precision",
+        "unset_row": "poison",
         "reads_while_writing": "determinism",
     },
     "triangular": {

@@ -81,7 +81,16 @@ def judged(task: Path, candidate: Path) -> Verdict:
 def test_where_nothing_was_counted_the_estimate_says_so() -> None:
     folder = HERE / "candidates" / "library_step"
     estimate = judged(folder / "task.py", folder / "library_product.cu").estimate
-    assert estimate is None or "no memory access was counted" in estimate["basis"]
+    assert estimate is not None and "no memory access was counted" in estimate["basis"]
+    assert estimate["relative_cost"] > 0 and estimate["tensor_bytes"] > 0
+    assert "load_sectors" not in estimate  # nothing that would have to be counted
     folder = HERE / "candidates" / "norm"
     failed = judged(folder / "task.py", folder / "wrong_scale.cu").estimate
     assert failed is not None and failed["relative_cost"] > 0
+    refused = judged(folder / "task.py", folder / "reads_clock.cu").estimate
+    assert refused is not None and "no memory access was counted" in refused["basis"]
+    unplanned = judged(HERE / "candidates" / "matmul" / "task.py", HERE / "candidates" / "matmul" / "flat_result.cu")
+    assert unplanned.failed_gate == "parse" and unplanned.estimate is None
+    only = HERE / "candidates" / "library_step"
+    library = judged(only / "task.py", only / "library_only.cu")
+    assert library.failed_gate == "audit" and library.estimate is None
