@@ -89,7 +89,9 @@ def test_where_nothing_was_counted_the_estimate_says_so() -> None:
     assert failed is not None and failed["relative_cost"] > 0
     refused = judged(folder / "task.py", folder / "reads_clock.cu").estimate
     assert refused is not None and "no memory access was counted" in refused["basis"]
-    unplanned = judged(HERE / "candidates" / "matmul" / "task.py", HERE / "candidates" / "matmul" / "flat_result.cu")
+    unplanned = judged(
+        HERE / "candidates" / "matmul" / "task.py", HERE / "candidates" / "matmul" / "flat_result.cu"
+    )
     assert unplanned.failed_gate == "parse" and unplanned.estimate is None
     only = HERE / "candidates" / "library_step"
     library = judged(only / "task.py", only / "library_only.cu")
