@@ -275,6 +275,60 @@ def test_each_attack_is_refused_for_what_it_does(each_compiler: Compiler, arch: 
     assert not wrong, wrong
 
 
+_SHARED = "__shared__ {0}<cuda::thread_scope_block> s; if (threadIdx.x == 0) {1}; __syncthreads();"
+_LIMIT = "cuda::std::chrono::nanoseconds(2000)"
+_SEMAPHORE = _SHARED.format(
+    "cuda::counting_semaphore", "new (&s) cuda::counting_semaphore<cuda::thread_scope_block>(0)"
+)
+_BARRIER = _SHARED.format("cuda::barrier", "init(&s, blockDim.x)")
+TIMED = {
+    "polling with a limit": f"""int c = 0; float v = 0;
+bool slow = !cuda::std::__cccl_thread_poll_with_backoff([&] {{ v += ((volatile const float*)x)[c]; return ++c >= n; }}, {_LIMIT});
+y[0] = slow ? v : x[1] * 2;""",
+    "polling without a limit": """int c = 0; float v = 0;
+cuda::std::__cccl_thread_poll_with_backoff([&] { v += ((volatile const float*)x)[c]; return ++c >= n; }); y[0] = v * 2;""",
+    "semaphore": f"{_SEMAPHORE} int t = 0; while (t < n && !s.try_acquire_for({_LIMIT})) ++t; y[0] = x[0] * t;",
+    "semaphore, until": f"""{_SEMAPHORE} auto end = cuda::std::chrono::high_resolution_clock::time_point({_LIMIT});
+y[0] = x[0] * s.try_acquire_until(end);""",
+    "barrier": f"{_BARRIER} auto t = s.arrive(); y[0] = x[0] * s.try_wait_for(cuda::std::move(t), {_LIMIT});",
+    "barrier, parity": f"{_BARRIER} auto t = s.arrive(); y[0] = x[0] * s.try_wait_parity_for(n & 1, {_LIMIT});",
+    "barrier, until": f"""{_BARRIER} auto t = s.arrive(); auto end = cuda::std::chrono::high_resolution_clock::time_point({_LIMIT});
+y[0] = x[0] * s.try_wait_until(cuda::std::move(t), end);""",
+    "pipeline": f"""__shared__ cuda::pipeline_shared_state<cuda::thread_scope_block, 2> state;
+auto pipe = cuda::make_pipeline(cooperative_groups::this_thread_block(), &state); pipe.producer_acquire(); pipe.producer_commit();
+y[0] = x[0] * pipe.consumer_wait_for({_LIMIT}); pipe.consumer_release();""",
+}
+"""Ways to learn from libcu++ how long something took, or to run code inside of its wait."""
+_STOLEN = """#include <cuda/std/__chrono/duration.h>
+__shared__ unsigned* leak;
+#define milliseconds(x) milliseconds((leak[2] = (unsigned)__elapsed.count(), x))
+#if 1  // or it would be read before the macro
+#include <cuda/atomic>
+#endif
+"""
+
+
+def test_a_macro_that_takes_the_timer_out_of_a_header_is_refused(compiler: Compiler) -> None:
+    wait = "cuda::atomic_ref<int, cuda::thread_scope_device> a(*(int*)y); a.wait(n);"
+    text = _STOLEN + _kernel(f"leak = (unsigned*)y; {wait} y[1] = x[0] * 2;")
+    report = audit(_build(compiler, text, ["NAME"], "sm_90a"), ["NAME"])
+    assert [f.what for f in report.failed] == ["clock"] and "how long it waited" in report.failed[0].why
+
+
+# Of each rule one, as with the honest kernels that have the toolkit's headers.
+@pytest.mark.parametrize("arch", [a for a in ARCHITECTURES if a not in ("sm_86", "sm_89")])
+def test_a_wait_that_tells_how_long_it_took_is_refused(each_compiler: Compiler, arch: str) -> None:
+    headers = "\n".join(f"#include <cuda/{name}>" for name in ("atomic", "barrier", "semaphore", "pipeline"))
+    names = {name: f"k{at}" for at, name in enumerate(TIMED)}
+    text = "\n".join(_kernel(body).replace("NAME", names[name]) for name, body in TIMED.items())
+    made = _build(
+        each_compiler, f"#include <cooperative_groups.h>\n{headers}\n{text}", list(names.values()), arch
+    )
+    report = audit(made, list(names.values()))
+    found = {name: {f.what for f in report.failed if f.kernel == names[name]} for name in names}
+    assert {name: what for name, what in found.items() if what != {"clock"}} == {}
+
+
 def _check_honest(compiler: Compiler, arch: str, chosen: list[str]) -> None:
     made = _build(compiler, text_for(chosen), [kernel(name) for name in chosen], arch)
     report = audit(made, [kernel(name) for name in chosen])

@@ -81,6 +81,41 @@ def test_a_table_whose_address_is_kept_in_memory_is_named(audited: Audit) -> Non
     assert not audited(reads).unchecked and not audited(reads).failed
 
 
+def test_return_addresses_beside_a_local_array_are_named(audited: Audit) -> None:
+    text = f"""__device__ __noinline__ float f(const float* p, int n) {{
+    float t[16]; for (int i = 0; i < 16; ++i) t[i] = p[i];
+    t[n] = 3; return t[p[3] > 0 ? n : 2]; }}
+{KERNEL} {{ y[0] = f(x, n) * 2; }}"""
+    named = "return addresses beside local arrays that are written at computed indices"
+    assert audited(text).unchecked == (named,)
+    assert not audited(text.replace("t[n] = 3;", "")).unchecked
+    # Without a call there is no return address, whatever the index.
+    assert not audited(
+        text.replace("__noinline__", "__forceinline__").replace("f(x, n) * 2", "f(x, n) / x[1]")
+    ).unchecked
+
+
+BESIDE = {
+    "two words": "v2.u32 {%0,%1}, [k_param_0+16+8];",
+    "four words": "v4.u32 {%0,%1,%2,%3}, [k_param_2];",
+    "before": "u32 %0, [k_param_0+-8];",
+    "a wide one before": "v2.u32 {%0,%1}, [k_param_0+-8];",
+    "after": "u32 %0, [k_param_2+8];",
+}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a", "sm_100a"])
+def test_words_beside_the_parameters_are_refused_however_wide_the_read(build: Build, arch: str) -> None:
+    read = 'unsigned a[4] = {{0, 0, 0, 0}}; asm volatile("ld.param.{}" : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3]));'
+    body = f"{read} y[0] = x[0] * (a[0] + a[1] + a[2] + a[3]);"
+    bodies = [body.format(place.replace("k_param", f"k{n}_param")) for n, place in enumerate(BESIDE.values())]
+    made, names = each_a_kernel(build, bodies, arch)
+    found = {
+        what: {f.what for f in audit(made, [name]).failed} for what, name in zip(BESIDE, names, strict=True)
+    }
+    assert found == {what: {"constants"} for what in BESIDE}
+
+
 def test_a_trap_is_allowed(audited: Audit) -> None:
     assert not audited(f"{KERNEL} {{ if (n < 0) __trap(); y[0] = x[0] * 2; }}").findings
 

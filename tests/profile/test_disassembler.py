@@ -6,14 +6,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.profile.conftest import Build
 from workbench.core.errors import JudgeError
+from workbench.profile import disassembler as module
 from workbench.profile import sass
 from workbench.profile.disassembler import Disassembler, policy
-from workbench.sandbox import landlock, libc
+from workbench.sandbox import landlock, libc, popen
 
 pytestmark = pytest.mark.skipif(not libc.machine(), reason="the sandbox needs Linux on x86-64 or aarch64")
 TEXT = 'extern "C" __global__ void k(const float* x, float* y) { y[0] = x[0] * 2; }'
@@ -44,6 +46,23 @@ def test_a_disassembler_that_was_killed_is_started_again(build: Build) -> None:
         assert disassembler._process is not None
         disassembler._process.wait()
         assert disassembler.run(build(TEXT).cubin) == first
+    finally:
+        disassembler.close()
+
+
+def test_a_disassembler_that_hangs_at_its_start_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = sass.find_nvdisasm()
+    assert tool is not None
+    monkeypatch.setattr(module, "START_TIMEOUT_S", 0.2)
+
+    def hanging(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        return popen([sys.executable, "-c", "import time; time.sleep(600)"], **options)
+
+    monkeypatch.setattr(module, "popen", hanging)
+    disassembler = Disassembler(tool)
+    try:
+        with pytest.raises(JudgeError, match=r"did not start.*workbench doctor"):
+            disassembler.run(b"")
     finally:
         disassembler.close()
 

@@ -17,9 +17,10 @@ import msgspec
 
 from workbench.core.build import CudaBuild, Kernel
 from workbench.core.errors import JudgeError
-from workbench.profile import dataflow, transfers
+from workbench.profile import dataflow, timers, transfers
 from workbench.profile.constants import SPECIAL_REGISTERS, TIMERS, ConstantLayout, constant_layout
 from workbench.profile.cubin import BadCubin, read_cubin
+from workbench.profile.disassembler import AGAIN
 from workbench.profile.ptx import entry_parameters, own_assembly
 from workbench.profile.reached import Reached, reach
 from workbench.profile.registers import constant_reads, operands
@@ -40,6 +41,10 @@ _CALLS = {
 }
 _WAITS = ("cuda/std/__thread/threading_support.h", "cuda/std/__atomic/wait/polling.h")
 """Where libcu++ backs off while it waits for a barrier, a semaphore or an atomic; it looks at the timer for that."""
+_WAITED = (
+    "The kernel learns from libcu++ how long it waited ({}): a wait with a time limit (try_wait_for, try_acquire_for) "
+    "tells it. Wait without a limit."
+)
 _STRAY = (
     "The kernel calls or jumps to an address that comes from an argument, from memory or from a table at a computed "
     "index, which can lead anywhere. Choose between functions by a switch, or pass them as template parameters."
@@ -99,6 +104,14 @@ class _Audit:
     arrival: dict[str, None] = field(default_factory=dict)
     own_assembly: bool = False
     """The candidate has inline assembly, in which a `.loc` could forge where code comes from."""
+    waits: dict[str, bool] = field(default_factory=dict)
+    """By function: whether a reading of its timers gets out of the sleeps."""
+
+    def escapes(self, function: SassFunction) -> bool:
+        """Whether a function tells more of a timer than how long to sleep."""
+        if function.symbol not in self.waits:
+            self.waits[function.symbol] = timers.escape(function) is not None
+        return self.waits[function.symbol]
 
     def find(self, what: str, kernel: str, line: int, why: str, severity: Severity = "fail") -> None:
         self.findings.setdefault(
@@ -121,13 +134,13 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
     missing = [name for name in kernels if name not in known]
     if missing or not kernels:
         raise JudgeError(
-            f"The build has no kernel {', '.join(missing) or 'at all'}, so it cannot be audited."
+            f"The build has no kernel {', '.join(missing) or 'at all'}, so it cannot be audited.", do=AGAIN
         )
     functions = {function.symbol: function for function in disassemble(build.cubin)}
     try:
         cubin = read_cubin(build.cubin)
     except BadCubin as error:
-        raise JudgeError(f"The cubin cannot be audited: {error}.") from None
+        raise JudgeError(f"The cubin cannot be audited: {error}.", do=AGAIN) from None
     layout = constant_layout(build.arch)
     state = _Audit()
     entries = entry_parameters(build.ptx)
@@ -142,13 +155,14 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
         base = cubin.kernels[kernel.symbol].parameter_base if kernel.symbol in cubin.kernels else 0
         end = base + cubin.kernels[kernel.symbol].parameter_bytes if base else 0
         if reached is None or (kernel.parameters and not base):
-            raise JudgeError(f"The machine code of {name} was not found, so it cannot be audited.")
+            raise JudgeError(f"The machine code of {name} was not found, so it cannot be audited.", do=AGAIN)
         _check_globals(state, kernel, reached)
+        _check_frames(state, reached)
         for function in reached.functions:
             if layout is None:
                 state.unchecked[f"constant bank 0 on {build.arch}"] = None
             for number, instruction in enumerate(function.instructions):
-                _check_registers(state, kernel, instruction)
+                _check_registers(state, kernel, instruction, function)
                 if layout is not None:
                     for why, line, severity in _constants(function, number, layout, base, end, kernel):
                         state.find("constants", name, line, why, severity)
@@ -210,12 +224,12 @@ def from_toolkit(instruction: Instruction) -> bool:
 
 
 def waits_inside_toolkit(instruction: Instruction) -> bool:
-    """Whether it belongs to libcu++'s own back-off: only toolkit lines lie between it and that function."""
-    for place in instruction.chain:
+    """Whether it belongs to libcu++'s own back-off: only toolkit lines lie inside of that function and just outside."""
+    for number, place in enumerate(instruction.chain):
         if is_own(place):
             return False
         if place.file.endswith(_WAITS):
-            return True
+            return not any(is_own(outside) for outside in instruction.chain[number + 1 : number + 2])
     return False
 
 
@@ -258,11 +272,34 @@ def _check_globals(state: _Audit, kernel: Kernel, reached: Reached) -> None:
             "changed. Launch it from the plan."
         )
         state.find("code", kernel.name, own_line(use.by) if use.by else 0, why)
+    for use in reached.unknown:
+        why = (
+            f"The kernel reaches `{readable(use.symbol)}`, which is neither shared nor local nor a table. "
+            "Use a tensor of the plan."
+        )
+        state.find("state", kernel.name, own_line(use.by) if use.by else 0, why)
     if reached.unresolved:
         state.unchecked["globals behind computed addresses"] = None
 
 
-def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction) -> None:
+def _check_frames(state: _Audit, reached: Reached) -> None:
+    """Name what is not looked for: an index past a local array may change where a function returns to."""
+    returns = computed = False
+    for function in reached.functions:
+        code, routine = function.instructions, ""
+        starts = {at: name for name, at in function.labels if name in function.also}
+        for number, instruction in enumerate(code):
+            routine = starts.get(number, routine)
+            # The assembler's own (division, square root) keep their return address in registers.
+            returns |= instruction.name == "RET" and "$__internal_" not in routine
+            if instruction.name == "STL":
+                address = operands(instruction)[0]
+                computed |= re.fullmatch(r"\[(?:R1|RZ|R1\+0x[0-9a-f]+|0x[0-9a-f]+)\]", address) is None
+    if returns and computed:
+        state.unchecked["return addresses beside local arrays that are written at computed indices"] = None
+
+
+def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction, function: SassFunction) -> None:
     # By operand, not by opcode: each architecture adds ways to read one (S2R, S2UR, CS2R, CS2UR).
     for register in _SPECIAL.findall(instruction.operands):
         if register in SPECIAL_REGISTERS:
@@ -278,6 +315,8 @@ def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction) ->
                 state.find("clock", kernel.name, line, why)
             elif not inside:
                 state.find("clock", kernel.name, line, f"The kernel reads a clock ({register}). Remove it.")
+            elif state.escapes(function):
+                state.find("clock", kernel.name, line, _WAITED.format(register))
             continue
         state.find(
             "launch identity",
@@ -313,9 +352,9 @@ def _constants(
                 )
             elif read.offset in layout.grid_sync and not from_toolkit(instruction):
                 yield "The kernel reads the workspace of grid.sync(); call it instead.", line, "fail"
-        elif (
-            base <= read.offset and read.offset + read.bytes <= -(-end // 8) * 8
-        ) or read.offset in layout.plain:
+        elif (base <= read.offset and read.offset + read.bytes <= -(-end // 8) * 8) or all(
+            word in layout.plain for word in range(read.offset & ~3, read.offset + read.bytes, 4)
+        ):
             continue
         elif read.offset in layout.grid_sync:
             if not from_toolkit(instruction):

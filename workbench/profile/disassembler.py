@@ -30,6 +30,9 @@ MAX_OUTPUT = MAX_BUILD_FRAME_BYTES - (1 << 20)
 NOBODY = 65534
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
 _GRACE_S = 10.0
+START_TIMEOUT_S = 60.0
+"""As the compiler has: a process that hangs while it imports or confines itself is given up."""
+AGAIN = "Verify again; if it stays, run `workbench doctor`."
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
@@ -101,9 +104,11 @@ class Disassembler:
                 timer.cancel()
             if answer is None:
                 self._discard()
-                raise JudgeError("nvdisasm ended without an answer; the machine code could not be audited.")
+                raise JudgeError(
+                    "nvdisasm ended without an answer; the machine code could not be audited.", do=AGAIN
+                )
         if answer.failure:
-            raise JudgeError(answer.failure)
+            raise JudgeError(answer.failure, do=AGAIN)
         return bytes(answer.text).decode("utf-8", "replace")
 
     def close(self) -> None:
@@ -137,14 +142,21 @@ class Disassembler:
         process = self._started()
         if self._evidence is None:
             assert process.stdout is not None
+            timer = threading.Timer(START_TIMEOUT_S, self._kill)
+            timer.daemon = True
+            timer.start()
             try:
                 ready = read_frame(process.stdout.fileno(), Ready)
             except (FrameError, OSError):
                 ready = None
+            finally:
+                timer.cancel()
             if ready is None or ready.failure:
                 self._discard()
                 why = ready.failure if ready is not None else "its process did not start"
-                raise JudgeError(f"nvdisasm could not be confined, so machine code is not read: {why}")
+                raise JudgeError(
+                    f"nvdisasm could not be confined, so machine code is not read: {why}", do=AGAIN
+                )
             self._evidence = Evidence(means=ready.means, missing=ready.missing)
         return self._evidence
 

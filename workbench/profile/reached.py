@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from workbench.profile.cubin import Cubin, Symbol
-from workbench.profile.registers import constant_reads, constant_value, destination
+from workbench.profile.registers import constant_reads
 from workbench.profile.sass import Instruction, SassFunction
+from workbench.profile.transfers import numbers
 
 ALLOWED_UNDEFINED = frozenset(
     {".nv.reservedSmem.offset0", ".nv.reservedSmem.cap", "", ".nv.reservedSmem.offset1"}
@@ -19,6 +20,8 @@ ALLOWED_UNDEFINED = frozenset(
 COPY_ROUTINES = "__cuda_syscall_cp_async_bulk"
 """How sm_120 does `cp.async.bulk` to a cluster's shared memory: ptxas calls the driver's own code for it."""
 _BANK = ".nv.constant4"
+_OF_A_LAUNCH = (".nv.shared", ".nv.local")
+"""Sections whose contents end with the launch."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Reached:
     undefined: list[Use] = field(default_factory=list)
     code: list[Use] = field(default_factory=list)
     """Kernels whose address is taken."""
+    unknown: list[Use] = field(default_factory=list)
+    """Symbols in a section of which it is not known whether it outlives a launch."""
     addresses: dict[int, str] = field(default_factory=dict)
     """Offset in bank 4 to the symbol whose address stands there."""
     unresolved: bool = False
@@ -76,6 +81,8 @@ def reach(cubin: Cubin, functions: dict[str, SassFunction], kernel: str) -> Reac
             if section.startswith((".nv.global.init", ".nv.constant3")):
                 reached.initialised.append(use.symbol)
             todo += _pointed_to(cubin, symbol, use)
+        elif not section.startswith(_OF_A_LAUNCH):
+            reached.unknown.append(use)
     return reached
 
 
@@ -109,26 +116,22 @@ def _code(
 
 def _bank_uses(function: SassFunction, reached: Reached) -> list[Use]:
     found: list[Use] = []
-    values: dict[str, int | None] = {}
-    for instruction in function.instructions:
+    for number, instruction in enumerate(function.instructions):
         for read in constant_reads(instruction):
             if read.bank != 4:
                 continue
-            start = read.offset
-            if read.index:
-                base = values.get(read.index)
-                if base is None:
-                    reached.unresolved = True
-                    found += [Use(symbol, instruction, taken=True) for symbol in reached.addresses.values()]
-                    continue
-                start += base
-            # A wide load may take two addresses at once; the second half of one is its own word.
-            for offset in range(start & ~7, start + read.bytes, 8):
-                if offset in reached.addresses:
-                    found.append(Use(reached.addresses[offset], instruction, taken=True))
-        value = constant_value(instruction) if not instruction.predicate else None
-        for register in destination(instruction):
-            values[register] = value
+            # Every way to the load counts: two of them may share it, each with an index of its own.
+            starts = numbers(function, read.index, number) if read.index else {0}
+            if starts is None:
+                reached.unresolved = True
+                found += [Use(symbol, instruction, taken=True) for symbol in reached.addresses.values()]
+                continue
+            for start in sorted(starts):
+                # A wide load may take two addresses at once; the second half of one is its own word.
+                first = read.offset + start
+                for offset in range(first & ~7, first + read.bytes, 8):
+                    if offset in reached.addresses:
+                        found.append(Use(reached.addresses[offset], instruction, taken=True))
     return found
 
 

@@ -34,7 +34,9 @@ _NO_RESULT = STORES | {
     "NANOSLEEP",
 }
 _WIDE = re.compile(r"\.(64|WIDE|128|F64|F2|U64|S64)\b")
-_DOUBLES = frozenset({"DADD", "DMUL", "DFMA", "DMNMX"})
+_DOUBLES = frozenset({"DADD", "DMUL", "DFMA", "DMNMX", "DSETP"})
+_CONVERTS = frozenset({"F2F", "F2I", "I2F", "FRND", "UF2F", "UF2I", "UI2F"})
+_KIND = re.compile(r"\.((?:[USF]|BF)(?:8|16|32|64))\b")
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,27 @@ def operands(instruction: Instruction) -> list[str]:
     return [part for part in parts if part]
 
 
-def width_bytes(instruction: Instruction) -> int:
-    """Bytes that a load or a move takes."""
+def width_bytes(instruction: Instruction, part: int = -1) -> int:
+    """Bytes that a load, a move or a calculation takes.
+
+    Args:
+        part: which operand, predicates left out: a few take a wide one beside narrow ones. -1: another one.
+    """
+    opcode, name = instruction.opcode, instruction.name
+    if name in _DOUBLES:
+        return 8
+    if name in ("IMAD", "UIMAD"):
+        # The product of two words is added to a wide one, of which .HI keeps the upper half.
+        return 8 if part == 3 and (".WIDE" in opcode or ".HI" in opcode) else 4
+    # Result first: F2F.F64.F32 takes a word. I2F and F2I name one of the two where the other is a word.
+    kinds = _KIND.findall(opcode) if name in _CONVERTS else []
+    if kinds:
+        taken = [k for k in kinds if (k[0] in "FB") != (name in ("I2F", "UI2F"))]
+        return int(taken[-1].lstrip("USBF")) // 8 if taken else 4
     for word, size in ((".128", 16), (".64", 8), (".U16", 2), (".S16", 2), (".U8", 1), (".S8", 1)):
-        if word in instruction.opcode:
+        if re.search(re.escape(word) + r"\b", opcode):
             return size
-    if instruction.name.startswith("D") and instruction.name in _DOUBLES:
+    if name in ("ISETP", "UISETP", "IMNMX", "VIMNMX") and re.search(r"\.[US]64\b", opcode):
         return 8
     return 4
 
@@ -75,16 +92,18 @@ def width_bytes(instruction: Instruction) -> int:
 def constant_reads(instruction: Instruction) -> list[ConstantRead]:
     """Operands of the form c[bank][offset]."""
     found = []
-    for match in _CONSTANT.finditer(instruction.operands):
-        bank = int(match[1], 16) if match[1].startswith("0x") else -1
-        index, offset = "", 0
-        for part in re.sub(r"-(?=0x)", "+-", match[2]).split("+"):
-            part = part.strip()
-            if _NUMBER.match(part):
-                offset += int(part, 16)
-            elif part and not re.fullmatch(r"U?RZ(\.\w+)?", part):
-                index = part.partition(".")[0]
-        found.append(ConstantRead(bank, index, offset, width_bytes(instruction)))
+    places = [part for part in operands(instruction) if not re.fullmatch(r"!?U?P[T\d]", part)]
+    for place, operand in enumerate(places):
+        for match in _CONSTANT.finditer(operand):
+            bank = int(match[1], 16) if match[1].startswith("0x") else -1
+            index, offset = "", 0
+            for part in re.sub(r"-(?=0x)", "+-", match[2]).split("+"):
+                part = part.strip()
+                if _NUMBER.match(part):
+                    offset += int(part, 16)
+                elif part and not re.fullmatch(r"U?RZ(\.\w+)?", part):
+                    index = part.partition(".")[0]
+            found.append(ConstantRead(bank, index, offset, width_bytes(instruction, place)))
     return found
 
 

@@ -23,12 +23,15 @@ import msgspec
 
 from workbench.core.errors import JudgeError
 from workbench.core.folders import cache_folder
-from workbench.profile.disassembler import Disassembler
+from workbench.profile.cubin import BadCubin, read_cubin
+from workbench.profile.disassembler import AGAIN, Disassembler
 
 _KEPT = 32
 MAX_KEPT_FILES = 2000
 """Answers on disk; a small kernel's takes 2 KB."""
-_FORMAT = 3
+_FORMAT = 4
+_INSTRUCTION_BYTES = 16
+"""Since Volta."""
 
 _SECTION = re.compile(r"^\s*\.section\s+(\.text\.\S+?),")
 _LABEL = re.compile(r"^(\.?[\w$.]+):\s*$")
@@ -78,6 +81,8 @@ class SassFunction(msgspec.Struct, frozen=True):
     """Other functions that share its section: the assembler's own (division, square root)."""
     labels: tuple[tuple[str, int], ...] = ()
     """Name of each label, and the number of the instruction that it stands before."""
+    code_bytes: int = 0
+    """Of the section, as far as its lines follow one another; the fillers (NOP) count and are not kept."""
 
 
 @cache
@@ -104,7 +109,7 @@ def disassemble(cubin: bytes) -> tuple[SassFunction, ...]:
     """The functions of a cubin; the last few answers are kept.
 
     Raises:
-        JudgeError: nvdisasm is not installed, or cannot read this cubin.
+        JudgeError: nvdisasm is not installed, cannot read this cubin, or left some of its code out.
     """
     key = hashlib.sha256(cubin).digest()
     found = _recent.get(key)
@@ -113,6 +118,7 @@ def disassemble(cubin: bytes) -> tuple[SassFunction, ...]:
         found = _load(kept)
         if found is None:
             found = parse(_run(cubin))
+            _check_complete(found, cubin)
             _save(kept, found)
         _recent[key] = found
         while len(_recent) > _KEPT:
@@ -180,8 +186,27 @@ def _run(cubin: bytes) -> str:
     return disassembler(tool).run(cubin)
 
 
+def _check_complete(functions: tuple[SassFunction, ...], cubin: bytes) -> None:
+    """Every byte of code was read as an instruction: one that is passed over could do anything."""
+    try:
+        sections = read_cubin(cubin).sections
+    except BadCubin as error:
+        raise JudgeError(f"The cubin cannot be audited: {error}.", do=AGAIN) from None
+    read = {f".text.{function.symbol}": function.code_bytes for function in functions}
+    there = {name: size for name, size in sections.items() if name.startswith(".text") and size}
+    if len(read) != len(functions) or read != there:
+        wrong = sorted({name for name in read | there if read.get(name) != there.get(name)})
+        raise JudgeError(
+            f"nvdisasm did not print all code of {', '.join(wrong[:3]) or 'the cubin'}.", do=AGAIN
+        )
+
+
 def parse(text: str) -> tuple[SassFunction, ...]:
-    """Instructions of nvdisasm's text, by section."""
+    """Instructions of nvdisasm's text, by section.
+
+    Raises:
+        JudgeError: the instructions of a section do not follow one another.
+    """
     found: list[SassFunction] = []
     symbol = ""
     also: list[str] = []
@@ -189,10 +214,11 @@ def parse(text: str) -> tuple[SassFunction, ...]:
     labels: list[tuple[str, int]] = []
     chain: list[SourceLine] = []
     fresh = True
+    reached = 0
 
     def flush() -> None:
-        if symbol and body:
-            found.append(SassFunction(symbol, tuple(body), tuple(also), tuple(labels)))
+        if symbol and reached:
+            found.append(SassFunction(symbol, tuple(body), tuple(also), tuple(labels), reached))
 
     for line in text.splitlines():
         if (place := _LINE.match(line)) is not None:
@@ -205,6 +231,12 @@ def parse(text: str) -> tuple[SassFunction, ...]:
                 chain.append(SourceLine(place[3], int(place[4])))
         elif (match := _INSTRUCTION.match(line)) is not None:
             fresh = True
+            if int(match[1], 16) != reached:
+                raise JudgeError(
+                    f"nvdisasm's line for {reached:#x} of `{symbol}` cannot be read, so the code cannot be audited.",
+                    do=AGAIN,
+                )
+            reached += _INSTRUCTION_BYTES
             if match[3] != "NOP":
                 body.append(Instruction(int(match[1], 16), match[3], match[4], match[2] or "", tuple(chain)))
         elif (label := _LABEL.match(line)) is not None:
@@ -213,7 +245,7 @@ def parse(text: str) -> tuple[SassFunction, ...]:
             flush()
             # The line stays: nvdisasm names a place only where it differs from the last one, across sections too.
             symbol, also, body, fresh = section[1].removeprefix(".text."), [], [], True
-            labels = []
+            labels, reached = [], 0
         elif (kind := _FUNCTION_SIZE.match(line)) is not None and kind[1] != symbol:
             also.append(kind[1])
     flush()

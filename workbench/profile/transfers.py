@@ -246,6 +246,16 @@ def _plus(a: Form, b: Form) -> Form:
     return tuple(sorted((n, c) for n, c in names.items() if c)), a[1] + b[1]
 
 
+def numbers(function: SassFunction, register: str, at: int) -> set[int] | None:
+    """What a register may hold before instruction `at`, where all ways there load numbers; else None."""
+    ways = _Ways(function, Cubin(arch=""), {})
+    try:
+        forms = ways.forms(register, at)
+    except _Unknown:
+        return None
+    return None if any(names for names, _ in forms) else {number for _, number in forms}
+
+
 def stray(function: SassFunction, cubin: Cubin, addresses: dict[int, str]) -> list[Instruction]:
     """Calls and jumps through a register that could lead to a place that no function or label of the cubin has.
 
@@ -316,8 +326,10 @@ def _most(ways: _Ways, register: str, at: int) -> int | None:
     for number in ways.makers(register, at):
         made = ways.function.instructions[number]
         parts = operands(made)
-        shift = (
-            made.name in ("SHF", "USHF", "SHL", "USHL") and ".L" in made.opcode + ".L" and parts[2] == "0x2"
+        shift = parts[2:3] == ["0x2"] and (
+            made.name in ("SHL", "USHL")
+            # A funnel shift keeps the register's own low half only to the left, with nothing above it.
+            or (made.opcode in ("SHF.L.U32", "USHF.L.U32") and parts[3] in ("RZ", "URZ"))
         )
         times = made.name in ("IMAD", "UIMAD") and parts[2] == "0x4" and parts[3] in ("RZ", "URZ")
         if not (shift or times) or made.predicate:
