@@ -86,7 +86,13 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "add_in_place": {"in_place": "pass", "forgets_the_state": "numerics"},
     "several_outputs": {"one_kernel": "pass", "count_from_one": "poison", "or_equal": "numerics"},
-    "library_step": {"library_product": "pass", "library_only": "audit"},
+    "library_step": {
+        "library_product": "pass",
+        "library_and_trivia": "pass",
+        "library_only": "audit",
+        "library_and_copy": "audit",
+        "library_and_fill": "audit",
+    },
     "batch_norm": {"warp_per_feature": "pass", "forgets_the_variance": "pass"},
     "odd_bytes": {"guarded": "pass", "writes_into_the_slack": "bounds", "reads_the_slack": "bounds"},
     # The full size has 2^32 elements: nobody runs it, and its indices are followed.

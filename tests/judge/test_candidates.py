@@ -223,6 +223,22 @@ def test_an_overflow_at_a_size_that_is_never_run_names_line_block_and_element(
     assert "32 bits are too few" in gate.reason
 
 
+@_of("library_step")
+def test_own_kernels_beside_library_steps_are_told_from_what_the_library_does(verdict_of: VerdictOf) -> None:
+    audits = {
+        name: next(g for g in verdict_of("library_step", name).gates if g.name == "audit")
+        for name in ("library_and_trivia", "library_and_copy", "library_and_fill")
+    }
+    for gate in audits.values():
+        assert gate.evidence["library_steps"] == ["aten.addmm", "aten.relu"]
+    assert "Library steps: aten.addmm, aten.relu" in audits["library_and_trivia"].reason
+    assert (
+        "only copy, and library steps (aten.addmm, aten.relu) do the work"
+        in audits["library_and_copy"].reason
+    )
+    assert "No kernel computes" in audits["library_and_fill"].reason
+
+
 @_of("norm")
 def test_nan_that_does_not_come_out_again_only_warns_with_the_element(verdict_of: VerdictOf) -> None:
     gates = {g.name: g for g in verdict_of("norm", "drops_nan").gates}
