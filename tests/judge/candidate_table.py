@@ -188,6 +188,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "by_logits": "pass",
         "by_probability": "pass",
         "third_for_second": "numerics",
+        "chosen_in_half": "numerics",
         "same_expert_twice": "numerics",
     },
     "masked_softmax": {
