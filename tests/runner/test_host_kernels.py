@@ -20,8 +20,8 @@ from workbench.runner.host.toolchain import RUNTIME, Prepared
 
 REDUCTIONS = (
     "row_sums", "tree<float, 256>", "tree<int, 64>", "histogram", "transpose", "scan", "look_back", "half_axpy", "half2_ops",
-    "bf16_fma", "where_am_i", "gather", "votes", "counts", "float_atomics", "spin_lock", "spin_flag", "unwritten", "math",
-    "bits",
+    "bf16_fma", "where_am_i", "gather", "votes", "counts", "float_atomics", "spin_lock", "spin_flag", "spin_rounding", "unwritten",
+    "math", "bits",
 )  # fmt: skip
 
 
@@ -222,6 +222,15 @@ def test_threads_of_one_warp_that_spin_for_each_other_get_on(runner: HostRunner)
     out = empty(64, np.int32)
     must_run(runner, "spin_flag", 1, 64, [out])
     np.testing.assert_array_equal(out.result, 5)
+
+
+def test_a_thread_that_is_interrupted_while_it_rounds_up_leaves_the_others_their_rounding(
+    runner: HostRunner,
+) -> None:
+    out = empty(128, np.float32)
+    must_run(runner, "spin_rounding", 1, 64, [out])
+    np.testing.assert_array_equal(out.result[:64], 1)
+    np.testing.assert_array_equal(out.result[64:], np.nextafter(np.float32(1), np.float32(2)))
 
 
 def test_shared_memory_that_was_not_written_differs_from_run_to_run(runner: HostRunner) -> None:

@@ -196,6 +196,20 @@ extern "C" __global__ void spin_flag(int *out) {
     out[threadIdx.x] = flag;
 }
 
+// A thread that waits while it rounds up, and others that add to the nearest when their turn comes.
+extern "C" __global__ void spin_rounding(float *out) {
+    __shared__ volatile int flag;
+    __shared__ volatile float up;
+    if (threadIdx.x == 0) flag = 0;
+    __syncthreads();
+    if (threadIdx.x == 0) while (flag == 0) up = __fadd_ru(__fmul_ru(up, 0.f), 1.f);
+    volatile float one = 1.f, tiny = 1e-10f;
+    out[threadIdx.x] = one + tiny;
+    if (threadIdx.x == 63) flag = 1;
+    __syncthreads();
+    out[64 + threadIdx.x] = __fadd_ru(one, tiny);
+}
+
 extern "C" __global__ void unwritten(float *out) {
     __shared__ float s[64];
     extern __shared__ float d[];

@@ -132,10 +132,6 @@ class Arena:
         low = region.file_offset + region.start
         return self._bytes[region.writable][low : low + region.nbytes]
 
-    def fill_random(self, i: int, rng: np.random.Generator) -> None:
-        """Fill buffer `i` with random bytes (poison)."""
-        self.array(i)[:] = rng.integers(0, 256, self.regions[i].nbytes, dtype=np.uint8)
-
     def _margins(self, region: Region) -> tuple[np.ndarray, np.ndarray]:
         whole = self._bytes[region.writable][region.file_offset : region.file_offset + region.span]
         return whole[: region.start], whole[region.start + region.nbytes :]

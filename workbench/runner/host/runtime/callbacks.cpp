@@ -394,7 +394,7 @@ WB_ATOMIC(64)
 WB_EXPORT void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 WB_EXPORT void __tsan_atomic_signal_fence(int) {}
 
-// `memcpy` and its kind in candidate code are renamed to these in the assembly (instrumented.py).
+// `memcpy` and its kind in candidate code are renamed to these in the assembly (assembly.py).
 WB_EXPORT void *wb_seen_memcpy(void *to, const void *from, unsigned long n) {
     access((uintptr_t)from, (uint32_t)n, 0, true, (uintptr_t)WB_PC);
     plain(to, (uint32_t)n, true, WB_PC);

@@ -1,5 +1,7 @@
-// Switching stacks: save the callee-saved registers of one, load those of another. The floating-point control words are
-// left alone, since device code cannot change them. About 3 ns, against 300 ns of swapcontext's system call.
+// Switching stacks: save the callee-saved registers of one, load those of another. About 3 ns, against 300 ns of
+// swapcontext's system call. The floating-point control words are left alone: device code changes them only inside of
+// the prelude's rounding functions (wb_math.h), which do not wait; on_tick in faults.cpp, which can interrupt one, sees to
+// it that the thread that goes on has its own.
 #pragma once
 #include <stdint.h>
 

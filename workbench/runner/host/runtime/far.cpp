@@ -66,7 +66,7 @@ bool far_tick() {
     return ++far.ticks > kTicks || !far.left;
 }
 
-static void report(Worker *w, uint32_t kind, const Trace &at, const wb_dim &block, const wb_dim &thread, int64_t wanted) {
+static void report(uint32_t kind, const Trace &at, const wb_dim &block, const wb_dim &thread, int64_t wanted) {
     wb_finding *f = report_finding(kind, at.pc, 0);
     if (!f) return;
     f->block[0] = block.x, f->block[1] = block.y, f->block[2] = block.z;
@@ -74,7 +74,6 @@ static void report(Worker *w, uint32_t kind, const Trace &at, const wb_dim &bloc
     f->bytes = at.bytes, f->how = at.how;
     f->buffer = at.buffer, f->offset = at.offset;
     f->address = (uint64_t)wanted;
-    (void)w;
 }
 
 // Where the access would have been with the bits that its index lost: 2^32 elements (or vectors, or bytes) on. 0: nowhere.
@@ -108,7 +107,7 @@ void far_access(Worker *w, uintptr_t address, uint32_t bytes, uint32_t how, uint
     }
     if (at.offset < 0 || (uint64_t)at.offset + bytes > b->nbytes) {
         const int64_t wanted = at.offset < 0 ? meant(at) : 0;
-        if (wanted) report(w, WB_WRAPPED, at, w->block->index, w->current->index, wanted);
+        if (wanted) report(WB_WRAPPED, at, w->block->index, w->current->index, wanted);
         far_abandon(w);
     }
     w->in_runtime = 0;
@@ -150,7 +149,7 @@ void far_launch_end(const wb_launch *launch) {
                 if (wanted == here->offset || (wanted - here->offset) % kWrap) continue;
                 wb_dim block = {0, 0, 0};
                 (axis == 0 ? block.x : axis == 1 ? block.y : block.z) = (uint32_t)place;
-                report(nullptr, WB_WRAPPED, *here, block, {0, 0, 0}, (int64_t)wanted);
+                report(WB_WRAPPED, *here, block, {0, 0, 0}, (int64_t)wanted);
             }
         }
     }

@@ -194,6 +194,13 @@ static void on_fault(int number, siginfo_t *info, void *raw) {
 // of the handler, on its own stack; when its turn comes again it returns from the handler.
 static void on_tick(int) {
     Worker *w = worker_of_thread;
+#if defined(__aarch64__)
+    // The interrupted thread may be rounding another way than the one that goes on. Linux starts a handler with plain
+    // control words on x86, and here with those that it found; either way the return from it brings them back.
+    uint64_t control;
+    asm volatile("mrs %0, fpcr" : "=r"(control));
+    asm volatile("msr fpcr, %0" : : "r"((uint64_t)0));
+#endif
 #ifdef WB_INSTRUMENTED
     if (far_on() && w && w->current && !w->in_runtime && far_tick()) far_abandon(w);
     return;  // there, spinning threads give way by themselves, and never between a callback and its access
@@ -202,6 +209,9 @@ static void on_tick(int) {
     w->in_runtime = 1;
     give_way(w);
     w->in_runtime = 0;
+#if defined(__aarch64__)
+    asm volatile("msr fpcr, %0" : : "r"(control));
+#endif
 }
 
 void watch_faults() {
@@ -232,9 +242,8 @@ void watch_faults() {
 }
 
 void watch_thread(Worker *) {
-    static __thread char *stack;
     const size_t size = 64 * 1024;
-    stack = (char *)mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *stack = (char *)mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     stack_t alternate = {};
     alternate.ss_sp = stack;
     alternate.ss_size = size;

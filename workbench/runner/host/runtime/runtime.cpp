@@ -7,6 +7,7 @@
 #ifdef WB_INSTRUMENTED
 #include "shadow.cpp"
 #include "counts.cpp"
+#include "replay.cpp"
 #include "callbacks.cpp"
 #include "far.cpp"
 #endif

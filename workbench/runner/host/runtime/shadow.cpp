@@ -244,7 +244,7 @@ void saw_barrier(Block *b, uint32_t number, const uint32_t *masks, uint32_t last
     w->current = self;
 }
 
-void saw_arrival(Block *b, uint32_t number, uint32_t) {
+void saw_arrival(Block *b, uint32_t number) {
     note_event(worker_of_thread, barrier_location(b, number), true, false);
 }
 

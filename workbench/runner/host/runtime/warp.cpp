@@ -222,7 +222,7 @@ extern "C" WB_HIDDEN int wb_barrier(uint32_t number, uint32_t expected, int whic
     barrier.every &= predicate != 0;
     barrier.any |= predicate != 0;
     const uint32_t generation = barrier.generation;
-    if (barrier.expected && barrier.arrived != b->alive) saw_arrival(b, number, index);
+    if (barrier.expected && barrier.arrived != b->alive) saw_arrival(b, number);
     const bool complete = barrier.arrived == (barrier.expected ? barrier.expected : b->alive);
     if (complete) {
         if (!barrier.expected && b->returned_early) {
