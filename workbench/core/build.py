@@ -75,10 +75,13 @@ class HostBuild(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False
 
 
+BuildCause = Literal["source", "timeout", "memory", "crashed", "died", "unsupported", "missing"]
+
+
 class BuildFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate that does not compile, or a compiler that could not do its work."""
 
-    cause: Literal["source", "timeout", "memory", "crashed", "died", "unsupported", "missing"]
+    cause: BuildCause
     """"crashed": the compiler ended itself on this text; "died": it went away, or did not start, for a reason that is not
     known to be the text's; "unsupported": the host target cannot run a feature (named in the message); "missing": no compiler here."""
     diagnostics: tuple[Diagnostic, ...]

@@ -24,6 +24,7 @@ ALIGNMENT = 16
 _F_ADD_SEALS, _SEAL, _SHRINK, _GROW, _FUTURE_WRITE = 1033, 1, 2, 4, 16
 
 Placement = Literal["end", "start"]
+Side = Literal["before", "after"]
 
 
 class BufferSpec(msgspec.Struct, frozen=True):
@@ -56,7 +57,7 @@ class Damage(msgspec.Struct, frozen=True):
     name: str
     offset: int
     """Of the first changed byte, relative to the buffer's first one: negative before it, at least nbytes behind it."""
-    side: Literal["before", "after"]
+    side: Side
 
 
 class Arena:
@@ -151,10 +152,11 @@ class Arena:
         found: list[Damage] = []
         for i, region in enumerate(self.regions):
             before, after = self._margins(region)
-            for margin, canary, side in (
+            sides: tuple[tuple[np.ndarray, np.ndarray, Side], ...] = (
                 (before, self._canaries[i][0], "before"),
                 (after, self._canaries[i][1], "after"),
-            ):
+            )
+            for margin, canary, side in sides:
                 changed = np.flatnonzero(margin != canary)
                 if changed.size:
                     offset = (
@@ -162,7 +164,7 @@ class Arena:
                         if side == "before"
                         else int(changed[0]) + region.nbytes
                     )
-                    found.append(Damage(i, self.specs[i].name, offset, side))  # type: ignore[arg-type]
+                    found.append(Damage(i, self.specs[i].name, offset, side))
         return found
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from workbench.core.build import BuildFailure, HostBuild
+from workbench.core.build import BuildCause, BuildFailure, HostBuild
 from workbench.core.errors import JudgeError
 from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.runner.host.assembly import Pattern, watched
@@ -127,9 +127,9 @@ def compile_host(
             return BuildFailure(cause="missing", diagnostics=(Diagnostic(str(error)),))
     version = prepared.toolchain.version
 
-    def failure(cause: str, *diagnostics: Diagnostic) -> BuildFailure:
+    def failure(cause: BuildCause, *diagnostics: Diagnostic) -> BuildFailure:
         return BuildFailure(
-            cause=cause,  # type: ignore[arg-type]
+            cause=cause,
             diagnostics=diagnostics,
             version=version,
             seconds=time.monotonic() - started,
@@ -208,7 +208,9 @@ def compile_host(
         if _OUT_OF_TIME.search(said):
             return failure("timeout", Diagnostic("the host compiler used up its processor time"))
         diagnostics = _diagnostics(said, file_name, changed, kernels)
-        cause = "memory" if "out of memory" in said or "cannot allocate" in said.lower() else "source"
+        cause: BuildCause = (
+            "memory" if "out of memory" in said or "cannot allocate" in said.lower() else "source"
+        )
         if _KILLED.search(said):
             cause, diagnostics = "died", [Diagnostic("the host compiler was killed; is there enough memory?")]
         if (

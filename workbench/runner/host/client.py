@@ -26,7 +26,7 @@ from workbench.runner.host.accesses import Accesses, Named, decode, shared_varia
 from workbench.runner.host.arena import Arena
 from workbench.runner.host.child import RunnerDiedError, RunnerProcess
 from workbench.runner.host.counts import COUNTS, Counts, decode_counts
-from workbench.runner.host.faults import CallReport, Fault, Placed, explain, warnings_of
+from workbench.runner.host.faults import CallReport, Fault, FaultKind, Placed, explain, warnings_of
 from workbench.runner.host.sites import read_sites
 from workbench.runner.host.steps import LaunchError, Layout, pack_steps, tracked
 from workbench.sandbox import Evidence
@@ -146,13 +146,10 @@ class HostRunner:
             )
         if isinstance(answer, m.Failed):
             self._drop()
-            kind = "unsupported" if "static TLS" in answer.message else "launch"
-            why = (
-                "the kernels' static shared memory is over 2 MiB in all"
-                if kind == "unsupported"
-                else answer.message
-            )
-            return Fault(kind, f"the library cannot be loaded: {why}")  # type: ignore[arg-type]
+            if "static TLS" in answer.message:
+                why = "the kernels' static shared memory is over 2 MiB in all"
+                return Fault("unsupported", f"the library cannot be loaded: {why}")
+            return Fault("launch", f"the library cannot be loaded: {answer.message}")
         self._pause()
         return None
 
@@ -254,8 +251,8 @@ class HostRunner:
                 fault = Fault("hang", f"{name or 'a step'} was not done after {timeout_s:g} s", name)
             elif isinstance(answer, m.Failed):
                 name = names[answer.step] if 0 <= answer.step < len(names) else ""
-                kind = "unsupported" if answer.kind == "unsupported" else "launch"
-                fault = Fault(kind, answer.message, name)  # type: ignore[arg-type]
+                kind: FaultKind = "unsupported" if answer.kind == "unsupported" else "launch"
+                fault = Fault(kind, answer.message, name)
             elif isinstance(answer, m.Done):
                 launches = sum(isinstance(s, m.LaunchStep) for s in steps)
             else:

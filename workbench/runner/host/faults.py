@@ -85,8 +85,7 @@ def explain(
 ) -> Fault:
     """A fault from what the runner left; the report is hostile, so every field is only shown."""
     kind = int(report.kind)
-    block = tuple(int(x) for x in report.block)
-    thread = tuple(int(x) for x in report.thread)
+    block, thread = _triple(report.block), _triple(report.thread)
     where = f"{kernel}, block {_point(block)}, thread {_point(thread)}"
     if kind == 0 or kind not in _KINDS:
         how = "ended" if exit_code is None else _how(exit_code)
@@ -95,7 +94,7 @@ def explain(
         text = report.text.decode(errors="replace") or "no reason given"
         line = max(0, min(int(report.line), 10**7))
         at = f"{where}, line {line}" if line else where
-        return Fault(_KINDS[kind], f"{text} ({at})", kernel, block, thread, line)  # type: ignore[arg-type]
+        return Fault(_KINDS[kind], f"{text} ({at})", kernel, block, thread, line)
     line = line_of(build.library, int(report.pc)) if report.pc else 0
     at = f"{where}, line {line}" if line else where
     number = int(report.signal)
@@ -107,7 +106,7 @@ def explain(
             signal.SIGTRAP: "a trap",
         }
         what = signals.get(number, f"signal {number}")
-        return Fault("crash", f"{what} ({at})", kernel, block, thread, line)  # type: ignore[arg-type]
+        return Fault("crash", f"{what} ({at})", kernel, block, thread, line)
     access: Literal["read", "write", ""] = (
         "write" if report.access == 2 else "read" if report.access == 1 else ""
     )
@@ -148,7 +147,11 @@ def explain(
                 text = f"{verb} {buffer} at byte {index}, before its start"
             else:
                 text = f"{verb} {buffer} at byte {index}, past its {near.nbytes} bytes"
-    return Fault("illegal access", f"{text} ({at})", kernel, block, thread, line, buffer, index, access)  # type: ignore[arg-type]
+    return Fault("illegal access", f"{text} ({at})", kernel, block, thread, line, buffer, index, access)
+
+
+def _triple(of: Sequence[int]) -> tuple[int, int, int]:
+    return int(of[0]), int(of[1]), int(of[2])
 
 
 def _point(p: Sequence[int]) -> str:

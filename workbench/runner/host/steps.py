@@ -12,7 +12,7 @@ from workbench.core.plan import Fill, Launch, LibraryStep, Plan, PointersArg, Sc
 from workbench.dialect.check import pack_arguments
 from workbench.runner.host import messages as m
 from workbench.runner.host.arena import PAGE, Arena
-from workbench.runner.host.faults import Fault, Placed
+from workbench.runner.host.faults import Fault, FaultKind, Placed
 
 
 class Layout:
@@ -56,9 +56,9 @@ def tracked(layout: Layout, arena: Arena) -> tuple[m.TrackedBuffer, ...]:
 class LaunchError(Exception):
     """A launch that cannot be made; `fault` says why."""
 
-    def __init__(self, message: str, kernel: str = "", line: int = 0, *, kind: str = "launch") -> None:
+    def __init__(self, message: str, kernel: str = "", line: int = 0, *, kind: FaultKind = "launch") -> None:
         super().__init__(message)
-        self.fault = Fault(kind, message, kernel, line=line)  # type: ignore[arg-type]
+        self.fault = Fault(kind, message, kernel, line=line)
 
 
 def pack_steps(
