@@ -15,19 +15,18 @@ _CALL = re.compile(r"^\s*(call|jmp|bl|b|callq|jmpq)\b.*\b(memcpy|memmove|memset)
 _NAME = re.compile(r"\b(memcpy|memmove|memset)\b")
 
 
-# What -ftrivial-auto-var-init=pattern puts into local variables: g++ 0xFE in each byte, clang++ 0xAA (NaN for floats).
-# Here it is something else, so that a result which depends on it differs between the two builds. For g++, whose pattern
-# is -1.7e38, that is +infinity: a maximum that starts there is wrong, where one that starts at -1.7e38 is right; times
-# zero it is no zero (an online softmax without a first sum); and what -1.7e38 turns into NaN (the root of a sum), it does
-# not. A NaN would fail the first, which fmaxf drops, and the last. Arrays that are filled byte by byte get 3.4e38. For
-# clang++ it is a finite number, since its own pattern is the NaN.
-_BYTES = {"gcc": 0xFE, "clang": 0xAA}
-_OTHER = {"gcc": 0x7F800000, "clang": 0x55555555}
+# What g++'s -ftrivial-auto-var-init=pattern puts into local variables is 0xFE in each byte, for floats -1.7e38. Here it
+# is something else, so that a result which depends on it differs between the two builds: +infinity. A maximum that starts
+# there is wrong, where one that starts at -1.7e38 is right; times zero it is no zero (an online softmax without a first
+# sum); and what -1.7e38 turns into NaN (the root of a sum), it does not. A NaN would fail the first, which fmaxf drops,
+# and the last. Arrays that are filled byte by byte get 3.4e38. What clang++ puts there is replaced earlier (unset.py).
+_BYTE_OF_PATTERN = 0xFE
+_OTHER = 0x7F800000
 # Arrays are filled by memset; small ones by a vector of one byte, which is loaded just before.
 _MEMSET = re.compile(r"^(\s*movl\s+)\$(\d+)(,\s*%esi\b.*)$|^(\s*mov\s+w1,\s*)(\d+)\b(.*)$")
 _BROADCAST = re.compile(r"^\s*vpbroadcastb\s")
 _BYTE = re.compile(r"^(\s*movl\s+)\$(-?\d+)(,\s*%e\w+)$")
-_MOVI = re.compile(r"^(\s*movi\s+v\d+\.(?:16|8)b,\s*)(?:0xfe|0xf{15}e|-2|0xaa|0xf{14}aa)$")
+_MOVI = re.compile(r"^(\s*movi\s+v\d+\.(?:16|8)b,\s*)(?:0xfe|0xf{15}e|-2)$")
 
 _LITERAL = re.compile(
     r"(?<![\w.])(0[xX][\da-fA-F]{1,16}|0[bB][01]{1,64}|(?:0|[1-9]\d{0,19}))[uUlLzZ]{0,3}(?![\w.])"
@@ -37,25 +36,24 @@ _MINUS_TWO = re.compile(r"(?<![\w)\]])-2\b")
 
 
 class Pattern:
-    """What the compiler puts into locals that nobody set, as its assembly writes it, and what stands there instead.
+    """What g++ puts into locals that nobody set, as its assembly writes it, and what stands there instead.
 
     A constant of the same bits that the candidate itself writes (or makes of one of its own by a complement, a sign or
     a shift) cannot be told apart, so it stays.
     """
 
-    def __init__(self, family: str, text: str = "") -> None:
-        """The pattern of a compiler ("gcc", "clang") in the assembly of `text`, its defines included."""
+    def __init__(self, text: str = "") -> None:
+        """The pattern in the assembly of `text`, its defines included."""
         written = {int(number, 0) for number in _LITERAL.findall(_SEPARATOR.sub("", text))}
         written |= {made for n in written for made in (~n, -n, n << 1)}
         self._other: dict[str, str] = {}
         for bits in (32, 64):
-            pattern = int.from_bytes(bytes([_BYTES[family]]) * (bits // 8), "little")
+            pattern = int.from_bytes(bytes([_BYTE_OF_PATTERN]) * (bits // 8), "little")
             if pattern not in {n & ((1 << bits) - 1) for n in written}:
-                other = _OTHER[family] * (1 if bits == 32 else (1 << 32) + 1)
+                other = _OTHER * (1 if bits == 32 else (1 << 32) + 1)
                 self._other |= {str(pattern): str(other), str(pattern - (1 << bits)): str(other)}
-        byte = _BYTES[family]
-        signed = _MINUS_TWO.search(text) if byte == 0xFE else byte - 256 in written
-        taken = byte in written or signed
+        byte = _BYTE_OF_PATTERN
+        taken = byte in written or _MINUS_TWO.search(text)
         self._bytes = () if taken else (str(byte), str(byte - 256))
         choices = "|".join(sorted(self._other, key=len, reverse=True))
         self._constant = re.compile(rf"(?<![\w.])({choices})(?!\w)") if choices else None
@@ -76,8 +74,9 @@ class Pattern:
         return f"{match[1]}$127{match[3]}" if match and match[2] in self._bytes else row
 
 
-def watched(assembly: str, pattern: Pattern) -> str:
-    """The assembly with a red zone behind each variable of thread-local storage and our own memcpy, memmove, memset.
+def watched(assembly: str, pattern: Pattern | None) -> str:
+    """The assembly with a red zone behind each variable of thread-local storage and our own memcpy, memmove, memset, and with
+    something else in place of `pattern` (None: that was done).
 
     The symbols keep their sizes, so the zones belong to nobody. Lines that look otherwise stay as they are: then a
     variable has no red zone, and nothing else changes.
@@ -91,6 +90,8 @@ def watched(assembly: str, pattern: Pattern) -> str:
             rows[i] = f"{match[1]}{int(match[2]) + RED_ZONE}"
         elif _CALL.match(row):
             rows[i] = _NAME.sub(r"wb_seen_\1", row)
+        elif pattern is None:
+            continue
         elif _BROADCAST.match(row):
             for back in range(max(i - 4, 0), i):
                 rows[back] = pattern.replaced_byte(rows[back])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from workbench.runner.host.reserved import interposed, reserved
 from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
 from workbench.runner.host.sites import annotate
 from workbench.runner.host.toolchain import Prepared, compiler_environment, prepare
+from workbench.runner.host.unset import refilled
 
 TIMEOUT_S = 30
 _OUT_OF_TIME = re.compile(r"(CPU time limit exceeded|Cputime limit exceeded)", re.IGNORECASE)
@@ -159,52 +160,12 @@ def compile_host(
         return failure("unsupported", asked)
     changed = rewrite(included)
     (folder / "candidate.cpp").write_text(_assemble(changed, file_name, options, kernels, cuda_arch))
-    compile_ = [
-        prepared.toolchain.compiler,
-        *prepared.toolchain.flags,
-        *prepared.toolchain.checking,
-        *(prepared.watching if instrumented else prepared.include),
-        *(("-w",) if instrumented else prepared.toolchain.hints),
-        "-fmax-errors=20" if prepared.toolchain.family == "gcc" else "-ferror-limit=20",
-        "-fdiagnostics-color=never",
-        *(
-            ["-fno-diagnostics-show-caret"]
-            if prepared.toolchain.family == "gcc"
-            else ["-fno-caret-diagnostics"]
-        ),
-    ]
-    link = ["-shared", "-Wl,-Bsymbolic,-z,now,-z,noexecstack,--no-undefined", "-o", "candidate.so"]
-
-    libraries = prepared.toolchain.libraries
-
-    def run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            env=compiler_environment(folder),
-            # No DEVNULL: a confined process may not open it on every machine, and 0 and 1 lead there already.
-            stderr=subprocess.PIPE,
-            timeout=timeout_s,
-        )
-
+    written = "\n".join([device_text, *(value for _, value in options.defines)])
     try:
-        if instrumented:
-            done = run([*compile_, "-S", "-o", "candidate.s", "candidate.cpp"])
-            if not done.returncode:
-                assembly = folder / "candidate.s"
-                written = "\n".join([device_text, *(value for _, value in options.defines)])
-                pattern = Pattern(prepared.toolchain.family, written)
-                text = annotate(watched(assembly.read_text(errors="surrogateescape"), pattern))
-                assembly.write_text(text, errors="surrogateescape")
-                runtime = str(prepared.watching_runtime)
-                # Without -fsanitize=thread, which would bring libtsan.
-                done = run([prepared.toolchain.compiler, *link, "candidate.s", runtime, *libraries])
-        else:
-            done = run([*compile_, *link, "candidate.cpp", str(prepared.runtime), *libraries])
+        ok, said = _compile(prepared, folder, written, instrumented=instrumented, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:
         return failure("timeout", Diagnostic(f"the host compiler was not done after {timeout_s:g} s"))
-    said = done.stderr[: 1 << 20].decode(errors="replace")
-    if done.returncode:
+    if not ok:
         if _OUT_OF_TIME.search(said):
             return failure("timeout", Diagnostic("the host compiler used up its processor time"))
         diagnostics = _diagnostics(said, file_name, changed, kernels)
@@ -239,6 +200,66 @@ def compile_host(
         seconds=time.monotonic() - started,
         instrumented=instrumented,
     )
+
+
+def _compile(
+    prepared: Prepared, folder: Path, written: str, *, instrumented: bool, timeout_s: float
+) -> tuple[bool, str]:
+    """Make candidate.so of candidate.cpp; whether that went well, and what the compiler said.
+
+    Args:
+        written: what the candidate wrote itself, for `Pattern`.
+
+    Raises:
+        subprocess.TimeoutExpired: one of its steps was not done in time.
+    """
+    toolchain = prepared.toolchain
+    clang = toolchain.family == "clang"
+    said: list[bytes] = []
+
+    def run(*arguments: str) -> bool:
+        done = subprocess.run(
+            [toolchain.compiler, *arguments],
+            cwd=folder,
+            env=compiler_environment(folder),
+            # No DEVNULL: a confined process may not open it on every machine, and 0 and 1 lead there already.
+            stderr=subprocess.PIPE,
+            timeout=timeout_s,
+        )
+        said.append(done.stderr[: 1 << 20])
+        return not done.returncode
+
+    def change(name: str, changed: Callable[[str], str]) -> None:
+        file = folder / name
+        file.write_text(changed(file.read_text(errors="surrogateescape")), errors="surrogateescape")
+
+    def steps() -> bool:
+        source = [
+            *toolchain.flags,
+            *toolchain.checking,
+            *(prepared.watching if instrumented else prepared.include),
+            *(("-w",) if instrumented else toolchain.hints),
+            *("-ferror-limit=20" if clang else "-fmax-errors=20", "-fdiagnostics-color=never"),
+            "-fno-caret-diagnostics" if clang else "-fno-diagnostics-show-caret",
+            "candidate.cpp",
+        ]
+        if clang:
+            if not run(*source, "-S", "-emit-llvm", "-Xclang", "-disable-llvm-passes", "-o", "candidate.ll"):
+                return False
+            change("candidate.ll", lambda text: refilled(text, instrumented=instrumented))
+            source = [*toolchain.flags, *(toolchain.watching if instrumented else ()), "-w", "candidate.ll"]
+        link = ("-shared", "-Wl,-Bsymbolic,-z,now,-z,noexecstack,--no-undefined", "-o", "candidate.so")
+        if not instrumented:
+            return run(*source, *link, str(prepared.runtime), *toolchain.libraries)
+        if not run(*source, "-S", "-o", "candidate.s"):
+            return False
+        pattern = None if clang else Pattern(written)
+        change("candidate.s", lambda text: annotate(watched(text, pattern)))
+        # Without -fsanitize=thread, which would bring libtsan.
+        return run(*link, "candidate.s", str(prepared.watching_runtime), *toolchain.libraries)
+
+    ok = steps()
+    return ok, b"".join(said)[: 1 << 20].decode(errors="replace")
 
 
 def _assemble(
