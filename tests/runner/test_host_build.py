@@ -12,7 +12,7 @@ from host_kernels.harness import HostRunners, build, built, empty, given, must_r
 
 from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.plan import CompileOptions
-from workbench.runner.host.build import compile_host
+from workbench.runner.host.build import KILLED, compile_host
 from workbench.runner.host.rewrite import rewrite, unsupported
 
 
@@ -253,3 +253,18 @@ extern "C" __global__ void kernel(float *y) { y[0] = 1.0f; }
             text, "k.cu", CompileOptions(), ("kernel",), work, prepared=harness.prepared(), cuda_arch=number
         )
         assert isinstance(found, kind), found
+
+
+@pytest.mark.parametrize(
+    ("said", "killed"),
+    [
+        ("g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.", True),
+        ("clang++: error: unable to execute command: Killed", True),
+        ("x.cu:3:2: error: #error Killed", False),
+        ("x.cu:3:2: error: 'Killed' was not declared in this scope", False),
+    ],
+)
+def test_a_compiler_that_the_system_killed_is_told_from_a_source_that_speaks_of_it(
+    said: str, killed: bool
+) -> None:
+    assert bool(KILLED.search(said)) == killed

@@ -24,7 +24,7 @@ from workbench.runner.host.unset import refilled
 TIMEOUT_S = 30
 _OUT_OF_TIME = re.compile(r"(CPU time limit exceeded|Cputime limit exceeded)", re.IGNORECASE)
 """What gcc's and clang's drivers say of a compiler that met the processor limit of its process."""
-_KILLED = re.compile(r"^[^:\n]+: (?:fatal )?error: .*\bKilled\b", re.MULTILINE)
+KILLED = re.compile(r"^[^:\n]+: (?:fatal )?error: .*\bKilled\b", re.MULTILINE)
 """What the drivers say of a compiler that the system ended, as where memory is short."""
 CUDA_ARCH = 900
 """`__CUDA_ARCH__` in the precompiled prelude."""
@@ -172,7 +172,7 @@ def compile_host(
         cause: BuildCause = (
             "memory" if "out of memory" in said or "cannot allocate" in said.lower() else "source"
         )
-        if _KILLED.search(said):
+        if KILLED.search(said):
             cause, diagnostics = "died", [Diagnostic("the host compiler was killed; is there enough memory?")]
         if (
             cause == "source"
