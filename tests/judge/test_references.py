@@ -125,3 +125,27 @@ def test_a_drawn_size_at_which_the_reference_raises_says_nothing_and_a_declared_
     assert all(len(cases) == 1 and "ValueError" in cases[0].failure for cases in drawn)
     with pytest.raises(TaskError, match="ValueError"):
         raises("declared").prepared()
+
+
+def test_a_size_that_is_made_shorter_is_drawn_with_gradients_where_they_are_judged(norm: LoadedTask) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        others = OtherSizes(pool, norm, 2, backward=True)
+        cases = [case for of_size in others.prepared() for case in of_size]
+        shorter = others.shorter(others.sizes()[-1], 0.5)
+        assert shorter is not None and shorter[0].values != others.sizes()[-1].values
+    for prepared in [*cases, *shorter[1]]:
+        assert "gradient:out" in prepared.case.values
+        assert [bar.output.name for bar in prepared.bars][1:] == ["gradient of x", "gradient of weight"]
+
+
+def test_a_size_that_is_made_shorter_and_at_which_the_reference_raises_is_none(
+    norm: LoadedTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> Prepared:
+        raise TaskError("`Model.forward` raises ValueError.")
+
+    with ThreadPoolExecutor(1) as pool:
+        others = OtherSizes(pool, norm, 2)
+        others.prepared()
+        monkeypatch.setattr(references, "prepare", refused)
+        assert others.shorter(others.sizes()[-1], 0.5) is None

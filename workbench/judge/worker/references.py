@@ -187,9 +187,11 @@ class OtherSizes:
             )
             if found is None or not found.judged:
                 return None
-            return found, [
-                prepare(self._task, found, self._drawn.at("size", found.name), "random", self._backward)
-            ]
+            seed = self._drawn.at("size", found.name)
+            try:
+                return found, [prepare(self._task, found, seed, "random", self._backward)]
+            except TaskError:
+                return None
 
         return self._pool.submit(make).result()
 
