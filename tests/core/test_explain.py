@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workbench.core.explain import FAULTS, explain
+from workbench.core.explain import GATES as EXPLAINED
 from workbench.core.verdict import GATES, Gate
 
 
@@ -20,3 +21,9 @@ def test_a_fault_is_explained_by_its_kind() -> None:
     assert explain(Gate("numerics", "fail", "", {"buffer": "stack"})) == FAULTS["crash"]
     assert explain(Gate("bounds", "fail", "", {"fault": ["not", "a", "word"]})) is not None
     assert explain(Gate("made up", "fail", "")) is None
+
+
+def test_what_is_wrong_at_another_size_is_explained_by_its_cause() -> None:
+    assert explain(Gate("shapes", "fail", "", {"cause": "determinism"})) == EXPLAINED["determinism"]
+    for cause in ("", "made up", ["not", "a", "word"]):
+        assert explain(Gate("shapes", "fail", "", {"cause": cause})) == EXPLAINED["shapes"]

@@ -30,6 +30,8 @@ EXPECTED: dict[str, dict[str, str]] = {
         "hangs_on_nan": "pass",
         "shuffles": "pass",
         "own_pattern": "pass",
+        "compiled_for_its_width": "pass",
+        "more_threads_than_rows": "pass",
         # The code does what it must not.
         "reads_clock": "audit",
         "static_counter": "audit",
@@ -73,6 +75,10 @@ EXPECTED: dict[str, dict[str, str]] = {
         "missing_barrier": "determinism",
         "shuffle_from_nowhere": "determinism",
         "hard_coded_size": "shapes",
+        "no_barrier_in_odd_rows": "shapes",
+        "no_barrier_in_undeclared_rows": "shapes",
+        "reads_the_slack_of_odd_rows": "shapes",
+        "counter_in_undeclared_rows": "shapes",
         # Not the candidate's fault.
         "inline_ptx": "error",
         "cub_block_reduce": "error",

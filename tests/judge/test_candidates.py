@@ -248,3 +248,61 @@ def test_nan_that_does_not_come_out_again_only_warns_with_the_element(verdict_of
     assert gates["numerics"].status == "warn" and "does not end" in gates["numerics"].reason
     gates = {g.name: g for g in verdict_of("norm", "two_pass").gates}
     assert gates["numerics"].status == "pass" and "non_finite" not in gates["numerics"].evidence
+
+
+ODD = "At rows=7, cols=75: "
+"""How a finding at the size `odd` of the task norm begins."""
+
+
+@_of("norm")
+@pytest.mark.parametrize("name", ["no_barrier_in_odd_rows", "no_barrier_in_undeclared_rows"])
+def test_a_wrong_result_at_another_size_comes_with_the_racing_lines(name: str, verdict_of: VerdictOf) -> None:
+    verdict = verdict_of("norm", name)
+    gate = next(g for g in verdict.gates if g.name == "shapes")
+    lines = (CANDIDATES / "norm" / f"{name}.cu").read_text().splitlines()
+    racing = {gate.evidence["line"], gate.evidence["other_line"]}
+    assert all("partial[" in lines[line - 1] for line in racing)
+    assert gate.evidence["cause"] == "determinism" and "partial" in gate.evidence["buffer"]
+    assert gate.evidence["expected"] != gate.evidence["got"] and gate.evidence["inputs"]
+    assert gate.reason.startswith(ODD) == (name == "no_barrier_in_odd_rows")
+    # The gates before speak of the judged size, where nothing is wrong.
+    assert {g.status for g in verdict.gates if g.name in ("bounds", "poison", "determinism")} == {"pass"}
+
+
+@_of("bias_gelu")
+def test_elements_that_only_another_size_leaves_unwritten_are_counted(verdict_of: VerdictOf) -> None:
+    gate = next(g for g in verdict_of("bias_gelu", "no_tail").gates if g.name == "shapes")
+    assert gate.evidence["cause"] == "poison" and gate.evidence["unwritten"] > 0
+    assert "never written" in gate.reason
+
+
+@_of("norm")
+def test_a_declared_size_with_compile_options_of_its_own_is_instrumented(verdict_of: VerdictOf) -> None:
+    wrong = next(g for g in verdict_of("norm", "reads_the_slack_of_odd_rows").gates if g.name == "shapes")
+    assert wrong.evidence["cause"] == "bounds" and wrong.evidence["buffer"] == "x"
+    assert wrong.evidence["byte_offset"] == 7 * 75 * 4 and wrong.reason.startswith(ODD)
+    honest = verdict_of("norm", "compiled_for_its_width")
+    assert not [u for u in honest.unchecked if "not every access" in u]
+
+
+@_of("norm")
+def test_a_size_that_has_too_many_threads_to_be_instrumented_is_named(verdict_of: VerdictOf) -> None:
+    unchecked = verdict_of("norm", "more_threads_than_rows").unchecked
+    said = [u for u in unchecked if "not every access" in u]
+    assert said == [
+        "size rows=7, cols=75: not every access was seen: 67,584 threads are too many for the instrumented build"
+    ]
+
+
+@_of("library_step")
+def test_a_size_that_cannot_be_instrumented_is_named(verdict_of: VerdictOf) -> None:
+    unchecked = verdict_of("library_step", "library_product").unchecked
+    assert any(u.startswith("size n=19: not every access was seen: a plan with library") for u in unchecked)
+
+
+@_of("norm")
+def test_code_that_only_a_random_size_compiles_is_audited(verdict_of: VerdictOf) -> None:
+    verdict = verdict_of("norm", "counter_in_undeclared_rows")
+    gates = {g.name: g for g in verdict.gates}
+    assert gates["audit"].status == "pass"
+    assert gates["shapes"].evidence["cause"] == "audit" and "calls" in gates["shapes"].reason

@@ -111,7 +111,11 @@ def explain(gate: Gate) -> Explanation | None:
     fault = gate.evidence.get("fault")
     if gate.evidence.get("buffer") == "stack":
         fault = "crash"
-    return FAULTS.get(fault) if isinstance(fault, str) and fault in FAULTS else GATES.get(gate.name)
+    if isinstance(fault, str) and fault in FAULTS:
+        return FAULTS[fault]
+    # At another size the gate is `shapes`, whatever the result there comes from.
+    cause = gate.evidence.get("cause")
+    return GATES.get(cause if isinstance(cause, str) and cause in GATES else gate.name)
 
 
 def explain_verdict(verdict: Verdict) -> Explanation | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from workbench.dialect.source import CandidateSource
 from workbench.judge.worker import gates, watching
 from workbench.judge.worker.accuracy import Accuracy
 from workbench.judge.worker.cancelled import Cancelled
+from workbench.judge.worker.faults import fault_evidence, gate_of
 from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
 from workbench.judge.worker.overflow import Overflows
 from workbench.judge.worker.parts import Parts
@@ -27,15 +29,12 @@ from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherS
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.cases import NON_FINITE
-from workbench.judge.worker.task.loader import Case, LoadedTask
-from workbench.judge.worker.watching import Watched
+from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.watching import Instrumented, Watched
 from workbench.profile.audit import AuditReport
 from workbench.profile.listing import listing
-from workbench.runner.compiler.client import Builds
-from workbench.runner.host.accesses import AccessFinding
 from workbench.runner.host.client import HostRunner
 from workbench.runner.host.counts import Counts
-from workbench.runner.host.faults import Fault
 
 Ticker = Callable[[str, Gate | None], None]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -59,6 +58,8 @@ class Built:
     """Why it cannot run on the host; "" where it can."""
     runner: HostRunner | None = None
     audit: Future[AuditReport] | None = None
+    gathered: bool = False
+    """What the audit found is in the verdict."""
 
 
 class Judging:
@@ -114,7 +115,7 @@ class Judging:
         self.blamed: dict[str, Finding] = {}
         self.results: dict[str, Gate] = {}
         self._stages: dict[str, Stage] = {}
-        self._instrumented: Future[Builds] | None = None
+        self.instrumented = Instrumented(self)
         self._watched: Watched | None = None
         self._overflows: Overflows | None = None
         self.drawn = Seeds(request.seeds)
@@ -149,8 +150,8 @@ class Judging:
         self.other_sizes = OtherSizes(pool, task, RANDOM_SIZES, drawn, backward=self.backward)
 
     def built_for(self, plan: Plan) -> Built:
-        """The binaries that `plan` launches."""
-        return self.builds[plan.options]
+        """The binaries that `plan` launches; one of fills and library steps alone runs beside any."""
+        return self.builds.get(plan.options) or next(iter(self.builds.values()))
 
     def keep(self, options: CompileOptions, built: Built) -> None:
         """Remember a build; one it replaces (with fewer kernels) gives its runner up."""
@@ -174,21 +175,14 @@ class Judging:
         assert built.audit is not None
         return built.audit.result()
 
-    def start_watching(self, plan: Plan) -> None:
-        """Compile the instrumented build of the judged size's plan in the background."""
-        self._instrumented = watching.start(self, plan)
-
     def watched(self) -> Watched:
         """What the instrumented run of the first case saw; it is made when a gate first asks."""
         if self._watched is None:
-            self._watched = watching.watch(self, self._instrumented)
+            prepared, plain = self.first_run()
+            self._watched = watching.watch(self, self.stage(self.size), prepared, plain)
             if self._watched.why:
-                self.unchecked.append(f"not every access was seen: {self._watched.why.rstrip('.')}")
+                self.unchecked.append(watching.not_seen(self._watched))
         return self._watched
-
-    def watched_at(self, stage: Stage, case: Case) -> tuple[AccessFinding, ...]:
-        """What the instrumented run finds wrong in one case of another size."""
-        return watching.watch_at(self, stage, case, self._instrumented)
 
     @property
     def overflows(self) -> Overflows:
@@ -314,6 +308,25 @@ class Judging:
                 if self._run(name, order[name]) == "fail" or self.blamed:
                     return
 
+    def cause_at(self, stage: Stage, prepared: Prepared, run: Run, wrong: Finding) -> Gate | None:
+        """What a wrong result at another size comes from: the first gate of `CAUSES` to fail on that very case.
+
+        They work on a view of this verdict in which that size is the judged one; what they note there is not kept.
+        """
+        there = copy.copy(self)
+        there.size, there._stages = stage.size, {stage.size.name: stage}
+        there.plans = {**self.plans, stage.size.name: stage.plan}
+        there.first, there.runs = (prepared, run), [run]
+        there.results = {"shapes": Gate("shapes", "fail", wrong.reason)}
+        there.blamed, there.unchecked = {}, []
+        there._watched = there.irreproducible = None
+        there._tick = lambda name, gate: None
+        there._look_for_cause()
+        for name, finding in there.blamed.items():
+            there._record(name, finding, 0.0)
+        found = (there.results.get(name) for name in CAUSES)
+        return next((gate for gate in found if gate is not None and gate.status == "fail"), None)
+
     def _fault(self, during: str, faulted: Faulted) -> Finding:
         fault = faulted.fault
         for built in self.builds.values():
@@ -370,38 +383,8 @@ class Judging:
             self.references.drop()
         if self.other_sizes is not None:
             self.other_sizes.drop()
+        self.instrumented.drop()
         for stage in self._stages.values():
             stage.close()
         for built in self.builds.values():
             self._drop_runner(built)
-
-
-def gate_of(fault: Fault, during: str, read_only: set[str]) -> str:
-    """The gate that a fault belongs to: the one that ran, unless the fault itself names its cause."""
-    if fault.kind == "illegal access":
-        if fault.buffer == "stack":
-            return during  # recursion or large arrays, not an index
-        if fault.access == "write" and fault.buffer in read_only and "read-only" in fault.message:
-            return "inputs_intact"
-        return "bounds"
-    if fault.kind == "divergent barrier":
-        return "determinism"
-    return during
-
-
-def fault_evidence(faulted: Faulted) -> dict[str, object]:
-    """What is known of kernel, block, thread and line."""
-    fault = faulted.fault
-    known: dict[str, object] = {
-        "fault": fault.kind,
-        "kernel": fault.kernel,
-        "block": list(fault.block) if fault.block is not None else None,
-        "thread": list(fault.thread) if fault.thread is not None else None,
-        "line": fault.line,
-        "buffer": fault.buffer,
-        "byte_offset": fault.index,
-        "access": fault.access,
-        "size": faulted.size,
-        "case": faulted.case,
-    }
-    return {name: value for name, value in known.items() if value not in (None, "")}

@@ -7,7 +7,6 @@ What memory holds there is not real: values of the judged size, again and again.
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,6 @@ from workbench.judge.worker import watching
 from workbench.judge.worker.outcome import Finding
 from workbench.judge.worker.runs import layout_of, tensor_bytes
 from workbench.judge.worker.task.loader import Case
-from workbench.runner.compiler.client import Builds
 from workbench.runner.host.accesses import AccessFinding
 from workbench.runner.host.client import HostRunner
 from workbench.runner.host.far import PERIOD, FarMemory, FarSpec, agreed, follow, needs_following
@@ -47,7 +45,6 @@ class Overflows:
         self._judging = judging
         self._plans = far_plans(judging)
         self._found: dict[str, tuple[AccessFinding, ...]] = {}
-        self._building: dict[CompileOptions, Future[Builds]] = {}
 
     @property
     def address_space(self) -> int:
@@ -62,12 +59,10 @@ class Overflows:
         plans = (p for p in self._plans.values() if p.options == options)
         return tuple(dict.fromkeys(k for p in plans for k in p.kernels))
 
-    def start(self, but: CompileOptions) -> None:
-        """Begin to compile what the instrumented run's build does not have."""
-        for options in {p.options for p in self._plans.values()} - {but}:
-            future = watching.start_build(self._judging, options, self.kernels(options))
-            if future is not None:
-                self._building[options] = future
+    def start(self) -> None:
+        """Begin to compile what the instrumented runs' builds do not have."""
+        for options in {p.options for p in self._plans.values()}:
+            self._judging.instrumented.start(options, self.kernels(options))
 
     def follow(self, build: HostBuild, runner: HostRunner) -> None:
         """Follow every far size whose kernels are in `build`, unless that was done."""
@@ -80,11 +75,7 @@ class Overflows:
         judging = self._judging
         for options in {p.options for n, p in self._plans.items() if n not in self._found}:
             try:
-                future = self._building.get(options) or watching.start_build(
-                    judging, options, self.kernels(options)
-                )
-                build = future.result().host if future is not None else None
-                judging.checkpoint()
+                build = judging.instrumented.build(options, self.kernels(options))
                 if isinstance(build, HostBuild):
                     with judging.bench.another_runner(build, memory_bytes=self.address_space) as runner:
                         self.follow(build, runner)

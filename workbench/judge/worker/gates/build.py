@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.core.build import BuildFailure, CudaBuild
 from workbench.core.plan import CompileOptions, Plan
 from workbench.dialect.check import check_arguments
+from workbench.judge.worker import watching
 from workbench.judge.worker.gates.parse import failed
 from workbench.judge.worker.judging import Built, Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
@@ -29,7 +30,7 @@ def run(judging: Judging) -> Finding:
     if main is None:
         return Finding("skipped", "The plan launches no kernel of its own.")
     if main.host is not None:
-        judging.start_watching(judging.plans[judging.size.name])
+        watching.start(judging)
     kernels = main.kernels.values()
     warnings = [d for d in main.cuda.diagnostics if d.severity == "warning"]
     worst = max((k.registers for k in kernels), default=0)

@@ -6,24 +6,21 @@ the task's integers, another size only warns: the candidate may be specialised t
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from workbench.core.plan import Launch, NotCovered, Plan
+from workbench.core.plan import NotCovered, Plan
 from workbench.core.task import SizeSpec
+from workbench.core.verdict import Gate
 from workbench.judge.worker import watching
 from workbench.judge.worker.accuracy import Accuracy
-from workbench.judge.worker.gates import build, numerics, parse, precision
+from workbench.judge.worker.gates import audit, build, numerics, parse, precision
 from workbench.judge.worker.gates.bounds import damaged
 from workbench.judge.worker.judging import Judging
 from workbench.judge.worker.outcome import Faulted, Finding
 from workbench.judge.worker.references import Prepared
 from workbench.judge.worker.results import accuracies
-from workbench.judge.worker.runs import Placement, Stage
+from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.task.limits import HOST_THREADS
-
-WATCHED_THREADS = 1 << 16
-"""Threads that a plan may launch at a declared size to be run there in the instrumented build as well."""
 
 
 def run(judging: Judging) -> Finding:
@@ -102,26 +99,21 @@ def _run(judging: Judging) -> Finding:
     return Finding("pass", f"Right at {len(right)} further sizes ({', '.join(right)}){left_out}.", evidence)
 
 
-def threads(plan: Plan) -> int:
-    """CUDA threads of all launches of a plan."""
-    return sum(math.prod(s.grid) * math.prod(s.block) for s in plan.steps if isinstance(s, Launch))
-
-
 def _fitted(
     judging: Judging, size: SizeSpec, plan: Plan, prepared: list[Prepared]
 ) -> tuple[SizeSpec, Plan, list[Prepared]] | Finding | None:
     """The size with what belongs to it; a shorter one, named, where the judge chose one for which this plan starts more
     threads than the host simulates in good time. None: there is none."""
-    if threads(plan) <= HOST_THREADS or size.name in judging.plans:
+    if watching.threads(plan) <= HOST_THREADS or size.name in judging.plans:
         return size, plan, prepared
     assert judging.other_sizes is not None
-    where, count = described(size), threads(plan)
+    where, count = described(size), watching.threads(plan)
     shorter = judging.other_sizes.shorter(size, HOST_THREADS / count)
     if shorter is not None:
         answers = parse.evaluate(judging, [shorter[0]])
         if isinstance(answers, Finding):
             return answers
-        if isinstance(answers[0], Plan) and threads(answers[0]) <= 2 * HOST_THREADS:
+        if isinstance(answers[0], Plan) and watching.threads(answers[0]) <= 2 * HOST_THREADS:
             judging.unchecked.append(
                 f"size {where}: {count:,} threads are too many for the host; it was {described(shorter[0])} instead"
             )
@@ -143,40 +135,56 @@ def _at(
     where = described(size)
     if failed is not None:
         return Finding("fail", f"At {where}: {failed.reason}", failed.evidence)
+    # A plan may compile other code for each size.
+    if (refused := audit.further(judging, plan)) is not None:
+        return Finding("fail", f"At {where}: {refused.reason}", refused.evidence)
     stage = judging.stage(size, plan)
+    watched = size not in judging.task.sizes
     try:
         for number, prepared in enumerate(cases):
             judging.checkpoint()
-            placement: Placement = "end" if number % 2 == 0 else "start"
-            finding = _in_case(judging, stage, prepared, placement, measured)
+            if (why := _unusable(judging, prepared)) is not None:
+                judging.unchecked.append(why)
+                continue
+            result = stage.run(prepared.case, placement="end" if number % 2 == 0 else "start")
+            finding = _in_case(judging, stage, prepared, result, measured)
             if finding is not None:
-                return Finding("fail", f"At {where}: {finding.reason}", finding.evidence)
-            watched = number == 0 and size in judging.task.sizes and threads(plan) <= WATCHED_THREADS
-            # Rows that cannot be read as vectors, say, take a path of their own, with races and tails of its own.
-            if watched and (seen := judging.watched_at(stage, prepared.case)):
-                finding = watching.failed("fail", seen)
-                return Finding("fail", f"At {where}: {finding.reason}", finding.evidence)
+                cause = (
+                    None
+                    if "cause" in finding.evidence
+                    else judging.cause_at(stage, prepared, result, finding)
+                )
+                return Finding("fail", *_explained(where, finding, cause))
+            if not watched:
+                watched = True
+                if (finding := _watched(judging, stage, prepared, result)) is not None:
+                    return Finding("fail", f"At {where}: {finding.reason}", finding.evidence)
     except Faulted as fault:
         if judging.task.info.derived_small and fault.fault.kind != "unsupported":
             return Finding("fail", f"At {where}: {fault.fault.message}")
         raise
     finally:
         stage.close()
+    if not watched:
+        judging.unchecked.append(f"size {where}: not every access was seen: no case could be run")
+    return None
+
+
+def _unusable(judging: Judging, prepared: Prepared) -> str | None:
+    """Why a case cannot be counted, in words; what it leaves out is named where it can."""
+    judging.seeds.append(prepared.case.seed)
+    where = f"size {described(prepared.size)}, case {prepared.case.name}"
+    if (why := prepared.unusable) is not None:
+        return f"{where}: {why}"
+    judging.unchecked.extend(f"{where}: {why}" for why in prepared.left_out.values())
     return None
 
 
 def _in_case(
-    judging: Judging, stage: Stage, prepared: Prepared, placement: Placement, measured: list[Accuracy]
+    judging: Judging, stage: Stage, prepared: Prepared, result: Run, measured: list[Accuracy]
 ) -> Finding | None:
-    judging.seeds.append(prepared.case.seed)
-    where = f"size {described(prepared.size)}, case {prepared.case.name}"
-    if (why := prepared.unusable) is not None:
-        judging.unchecked.append(f"{where}: {why}")
-        return None
-    judging.unchecked.extend(f"{where}: {why}" for why in prepared.left_out.values())
-    result = stage.run(prepared.case, placement=placement)
     if (out_of_bounds := damaged([result])) is not None:
-        return out_of_bounds
+        return Finding("fail", out_of_bounds.reason, {**out_of_bounds.evidence, "cause": "bounds"})
     wrong = numerics.wrong_element(stage, prepared, result)
     if wrong is not None:
         case = f" (case {prepared.case.name})" if prepared.hard else ""
@@ -189,8 +197,30 @@ def _in_case(
     return finding if finding is not None and finding.status == "fail" else None
 
 
+def _explained(where: str, finding: Finding, cause: Gate | None) -> tuple[str, dict[str, Any]]:
+    """Reason and evidence of a wrong result: what it comes from, where that is known, and then the result."""
+    if cause is None:
+        return f"At {where}: {finding.reason}", finding.evidence
+    found = {**cause.evidence, **finding.evidence, "cause": cause.name}
+    return f"At {where}: {cause.reason.rstrip('.')}; {finding.reason}", found
+
+
+def _watched(judging: Judging, stage: Stage, prepared: Prepared, result: Run) -> Finding | None:
+    """Run a case of a declared size in the instrumented build too, and name what that did not see.
+
+    Rows that cannot be read as vectors, say, take a path of their own, with races and tails of its own.
+    """
+    watched = watching.watch(judging, stage, prepared, result)
+    if (finding := watching.wrong_in_itself(watched)) is not None:
+        return finding
+    if watched.why:
+        judging.unchecked.append(watching.not_seen(watched, described(stage.size)))
+    return None
+
+
 def _softened(judging: Judging, finding: Finding) -> Finding:
-    """Sizes that the judge derived itself only warn."""
-    if not judging.task.info.derived_small or finding.status != "fail":
+    """Sizes that the judge derived itself only warn, but for code that no size may have."""
+    refused = finding.evidence.get("cause") == "audit"
+    if not judging.task.info.derived_small or finding.status != "fail" or refused:
         return finding
     return Finding("warn", f"Specialised to these shapes. {finding.reason}", finding.evidence)

@@ -1,0 +1,32 @@
+// Wrong: compiled for each width; where it is no multiple of four, the element behind the row is looked at, which in the
+// last row is in the slack that the alignment of x leaves.
+// clang-format off
+/*@plan
+def forward(x, weight, eps):
+    rows, cols = x.shape
+    compile(defines={"COLS": cols})
+    y = empty_like(x)
+    launch("rms_norm", grid=rows, block=128, args=[x, weight, y, eps])
+    return y
+@*/
+// clang-format on
+
+extern "C" __global__ void rms_norm(const float* x, const float* w, float* y, float eps)
+{
+    __shared__ float partial[128];
+    const size_t row = blockIdx.x;
+    x += row * COLS;
+    y += row * COLS;
+
+    float sum = 0;
+    for (int i = threadIdx.x; i < COLS; i += blockDim.x) sum += x[i] * x[i];
+    if (COLS % 4 && threadIdx.x == 0 && x[COLS] == 1.2345e-30f) sum += 1.0f;
+    partial[threadIdx.x] = sum;
+    __syncthreads();
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
+        __syncthreads();
+    }
+    const float r = rsqrtf(partial[0] / COLS + eps);
+    for (int i = threadIdx.x; i < COLS; i += blockDim.x) y[i] = x[i] * r * w[i];
+}
