@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "engine"))
 
 from engine_world import World  # noqa: E402
-from kill9_rounds import Shown, one_round, settle  # noqa: E402
+from kill9_rounds import Shown, one_round, settle, victims  # noqa: E402
 
 
 async def run(rounds: int, seed: int, real: Path | None) -> None:
@@ -37,6 +37,7 @@ async def run(rounds: int, seed: int, real: Path | None) -> None:
             XDG_RUNTIME_DIR=str(runtime),
             XDG_CONFIG_HOME=str(world.config.parent.parent),
             WORKBENCH_SESSIONS=str(world.sessions),
+            SCRIPTED_CHILDREN="1",
         )
         sources = [b"plain", b"SLOW", b"FAILS"]
         if real is not None:
@@ -48,18 +49,18 @@ async def run(rounds: int, seed: int, real: Path | None) -> None:
         killed: collections.Counter[str] = collections.Counter()
         start = time.monotonic()
         try:
-            for n in range(1, rounds + 1):
-                who = await one_round(world, rng, shown, sources=sources, limit_s=15.0 if real else 1.0)
+            for n, who in enumerate(victims(rng, rounds), 1):
+                await one_round(world, rng, shown, who, sources=sources, limit_s=15.0 if real else 1.0)
                 killed[who] += 1
                 print(f"{n:4} {who:<10} {len(shown.events)} events shown", flush=True)
             state = await settle(world, shown)
         finally:
             world.kill_engines()
             shutil.rmtree(runtime, ignore_errors=True)
-        victims = ", ".join(f"{count} {who}" for who, count in killed.most_common())
+        counts = ", ".join(f"{count} {who}" for who, count in killed.most_common())
         print(
             f"{rounds} rounds, {len(shown.events)} events shown, none lost; {len(state.candidates)} candidates; "
-            f"killed: {victims}; {time.monotonic() - start:.0f} s"
+            f"killed: {counts}; {time.monotonic() - start:.0f} s"
         )
 
 

@@ -25,7 +25,13 @@ from workbench.core.session import SessionState, fold
 from workbench.engine.client import EngineClient
 from workbench.engine.store import read_log
 
-VICTIMS = ("engine", "judge", "below", "client", "everything")
+BELOW = {
+    "compiler": b"workbench.runner.compiler",
+    "runner": b"workbench.runner.host",
+    "planner": b"planner_process",
+}
+"""What the judge starts, by a word of its command line; the scripted judge has sleepers of these names."""
+VICTIMS = ("engine", "judge", *BELOW, "client", "everything")
 WAITING = ("queued", "judging", "stale")
 
 CLIENT = """
@@ -71,12 +77,21 @@ class Shown:
         assert [e.seq for e in contents.events] == list(range(1, len(contents.events) + 1))
 
 
+def victims(rng: random.Random, rounds: int) -> list[str]:
+    """Whom to kill in each round: everyone equally often, in a random order."""
+    whole = [
+        victim for _ in range(-(-rounds // len(VICTIMS))) for victim in rng.sample(VICTIMS, len(VICTIMS))
+    ]
+    return whole[:rounds]
+
+
 async def one_round(
-    world: World, rng: random.Random, shown: Shown, *, sources: list[bytes], limit_s: float
-) -> str:
-    """Open, work, kill one process within `limit_s` seconds, check; returns who was killed.
+    world: World, rng: random.Random, shown: Shown, victim: str, *, sources: list[bytes], limit_s: float
+) -> None:
+    """Open, work, kill `victim` within `limit_s` seconds (or as soon as it runs, where that is later), and check.
 
     Args:
+        victim: one of `VICTIMS`.
         sources: candidates to submit, each varied so that it is no duplicate.
     """
     client = await world.open(author="ada")
@@ -88,9 +103,8 @@ async def one_round(
         stderr=subprocess.DEVNULL,
     )
     working = asyncio.create_task(_work(world, client, rng, sources))
-    victim = rng.choice(VICTIMS)
     await asyncio.sleep(rng.random() * limit_s)
-    killed = _kill(world, victim, process, rng)
+    await _kill(world, victim, process, rng)
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError, SessionError):
         await working
@@ -100,10 +114,10 @@ async def one_round(
         if line.endswith(b"\n") and line != b"attached\n":
             shown.add(decode_event(line))
     process.wait()
-    if "engine" in killed or victim == "everything":
+    if victim in ("engine", "everything"):
         done, _ = await asyncio.wait({reading}, timeout=PATIENCE_S)
         assert done, (
-            f"{killed} was killed, but the screen's connection stays: {client._reading}, {world.engine_pids()}"
+            f"{victim} was killed, but the screen's connection stays: {client._reading}, {world.engine_pids()}"
         )
     reading.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -111,7 +125,6 @@ async def one_round(
     shown.states.append(msgspec.msgpack.decode(msgspec.msgpack.encode(client.state), type=SessionState))
     await client.close()
     shown.check(Path(client.session))
-    return killed
 
 
 async def settle(world: World, shown: Shown) -> SessionState:
@@ -162,32 +175,57 @@ async def _work(world: World, client: EngineClient, rng: random.Random, sources:
         await asyncio.sleep(rng.random() * 0.05)
 
 
-def _kill(world: World, victim: str, process: subprocess.Popen[bytes], rng: random.Random) -> str:
-    """kill -9; says whom, "nobody" where that process was not there."""
-    engines = world.engine_pids()
-    judges = [child for engine in engines for child in _children_of(engine)]
-    below = [pid for judge in judges for pid in children(judge)]
-    chosen: list[int] = {
-        "engine": engines,
-        "judge": judges[:1],
-        "below": rng.sample(below, 1) if below else [],
-        "client": [process.pid],
-        "everything": [*engines, *judges, *below, process.pid],
-    }[victim]
-    for pid in chosen:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+async def _kill(world: World, victim: str, process: subprocess.Popen[bytes], rng: random.Random) -> None:
+    """kill -9 whom `victim` names, once it is there; whoever was hit, and what an engine started, is dead afterwards."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            engines = world.engine_pids()
+            judges = [child for engine in engines for child in _children_of(engine)]
+            below = [pid for judge in judges for pid in children(judge)]
+            match victim:
+                case "engine":
+                    chosen = engines
+                case "judge":
+                    chosen = judges[:1]
+                case "client":
+                    chosen = [process.pid]
+                case "everything":
+                    chosen = [*engines, *judges, *below, process.pid] if engines else []
+                case _:
+                    named = [pid for pid in below if BELOW[victim] in _command(pid) and alive(pid)]
+                    chosen = rng.sample(named, 1) if named else []
+            if hit := [pid for pid in chosen if _killed(pid)]:
+                break
+            await asyncio.sleep(0.01)  # what was killed before is still being started again
+    gone = hit
     if victim in ("engine", "everything"):
         world.kill_engines()
-        for pid in (*judges, *below):
-            # What the engine started ends with it: its successor must not share the device with a forgotten judge.
-            for _ in range(2000):
-                if not alive(pid):
-                    break
-                os.sched_yield()
-                signal.sigtimedwait([], 0.01)
-            assert not alive(pid), f"{pid} outlived its engine"
-    return victim if chosen else "nobody"
+        gone = [*hit, *judges, *below]
+    for pid in gone:
+        # What the engine started ends with it: its successor must not share the device with a forgotten judge.
+        for _ in range(2000):
+            if not alive(pid):
+                break
+            os.sched_yield()
+            signal.sigtimedwait([], 0.01)
+        assert not alive(pid), f"{pid} outlived its engine"
+
+
+def _killed(pid: int) -> bool:
+    """Whether it ran until now."""
+    if not alive(pid):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _children_of(pid: int) -> list[int]:

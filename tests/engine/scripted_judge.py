@@ -4,6 +4,7 @@ The real judge cannot be made to die, hang or lie on demand, and the engine must
 candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores the cancel), SLOW (0.5 s), FAILS,
 WARNS, KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
 form), ONCE (loads once; the file is then broken), SHIPPED (its signature is softmax's).
+With SCRIPTED_CHILDREN in the environment it has three sleeping children, named as the real one's parts are.
 Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -43,6 +45,9 @@ news = threading.Condition()
 
 
 def main() -> None:
+    if os.environ.get("SCRIPTED_CHILDREN"):
+        for name in ("workbench.runner.compiler", "workbench.runner.host", "planner_process"):
+            threading.Thread(target=keep_child, args=(name,), daemon=True).start()
     out = os.dup(1)
     os.dup2(2, 1)
     threading.Thread(target=read, args=(os.dup(0),), daemon=True).start()
@@ -71,6 +76,12 @@ def main() -> None:
                 write_frame(out, FunctionalFormReady(form=FunctionalForm("def f(x): ...", True)))
             case StopJudge():
                 return
+
+
+def keep_child(name: str) -> None:
+    """A sleeping process of this name, started again when it is killed; it ends when the pipe from here does."""
+    while True:
+        subprocess.Popen([name], executable="/bin/cat", stdin=subprocess.PIPE).wait()
 
 
 def read(fd: int) -> None:
