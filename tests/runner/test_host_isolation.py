@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 
-import msgspec
 import numpy as np
 import pytest
 from host_kernels.harness import HostRunners, built, empty, given, must_run, run, zeros
@@ -14,6 +13,7 @@ from host_kernels.harness import HostRunners, built, empty, given, must_run, run
 from workbench.core.build import HostBuild, Kernel, KernelParameter
 from workbench.core.plan import CompileOptions, Launch, LibraryStep, Plan, PlanTensor, TensorArg
 from workbench.core.tensors import contiguous
+from workbench.core.wire import pack
 from workbench.runner.host.arena import Arena, BufferSpec
 from workbench.runner.host.messages import Done
 
@@ -85,14 +85,30 @@ def test_a_library_that_scribbles_over_the_channel_or_leaves_is_a_crash(
 
 
 def test_a_kernel_that_claims_to_be_done_has_still_not_computed_anything(pool: HostRunners) -> None:
-    frame = msgspec.msgpack.encode(Done(0.0, 1))
+    frame = np.frombuffer(pack(Done(1e9, 77)), np.uint8)
     with pool.start(attack(0)) as runner:
         y = zeros(4, np.float32)
-        started = time.monotonic()
-        ran = run(runner, "claims_to_be_done", 1, 1, [y], timeout_s=5)
-        # Whether or not the client took the message (of the same form as ours): only the buffers count.
+        began = time.monotonic()
+        ran = run(runner, "claims_to_be_done", 1, 1, [given(frame), len(frame), y], timeout_s=5)
+        # Its frame may be taken for the runner's own: the buffers alone count, and time and launches are the judge's.
         np.testing.assert_array_equal(y.result, 0)
-        print(len(frame), ran.report, time.monotonic() - started)
+        print(ran.report)
+        if ran.report.fault is None:
+            assert ran.report.launches == 1
+            assert 0 < ran.report.seconds <= time.monotonic() - began
+        else:
+            assert ran.report.fault.kernel == "claims_to_be_done"
+
+
+def test_a_kernel_that_writes_half_a_message_is_a_crash_that_names_it(pool: HostRunners) -> None:
+    frame = np.frombuffer(pack(Done(0.0, 1))[:-3], np.uint8)
+    broken = np.concatenate([np.array([len(frame) - 4], np.uint32).view(np.uint8), frame[4:]])
+    with pool.start(attack(0)) as runner:
+        y = zeros(4, np.float32)
+        found = run(runner, "claims_to_be_done", 1, 1, [given(broken), len(broken), y], timeout_s=5).report
+        assert found.fault is not None
+        assert (found.fault.kind, found.fault.kernel, found.launches) == ("crash", "claims_to_be_done", 0)
+        np.testing.assert_array_equal(y.result, 0)
 
 
 def test_nothing_runs_on_while_the_judge_compares(pool: HostRunners) -> None:
