@@ -34,6 +34,14 @@ class Seen:
                 await self.news.wait()
 
 
+def test_the_times_between_looks_leave_a_save_less_than_a_second_to_wait() -> None:
+    """The promise of a second, with and without notifications; tests/bench/save.py prints what it takes in fact."""
+    longest = max(watch.LOOK_S, watch.BLIND_LOOK_S) + watch.PAUSE_S + watch.SETTLED_S
+    assert longest < 1.0
+    # Where notifications are blind every save waits for a look, so there it leaves time for a busy machine.
+    assert watch.BLIND_LOOK_S + watch.PAUSE_S + watch.SETTLED_S <= 0.6
+
+
 @pytest.fixture(params=["notified", "blind"])
 async def seen(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
