@@ -50,7 +50,8 @@ async def run(rounds: int, seed: int, real: Path | None) -> None:
         start = time.monotonic()
         try:
             for n, who in enumerate(victims(rng, rounds), 1):
-                await one_round(world, rng, shown, who, sources=sources, limit_s=15.0 if real else 1.0)
+                limit_s, waiting = (15.0, 4) if real else (1.0, 1000)
+                await one_round(world, rng, shown, who, sources=sources, limit_s=limit_s, waiting=waiting)
                 killed[who] += 1
                 print(f"{n:4} {who:<10} {len(shown.events)} events shown", flush=True)
             state = await settle(world, shown)

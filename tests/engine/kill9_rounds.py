@@ -86,13 +86,21 @@ def victims(rng: random.Random, rounds: int) -> list[str]:
 
 
 async def one_round(
-    world: World, rng: random.Random, shown: Shown, victim: str, *, sources: list[bytes], limit_s: float
+    world: World,
+    rng: random.Random,
+    shown: Shown,
+    victim: str,
+    *,
+    sources: list[bytes],
+    limit_s: float,
+    waiting: int = 1000,
 ) -> None:
     """Open, work, kill `victim` within `limit_s` seconds (or as soon as it runs, where that is later), and check.
 
     Args:
         victim: one of `VICTIMS`.
         sources: candidates to submit, each varied so that it is no duplicate.
+        waiting: while so many wait for the judge, none is submitted: what a slow judge leaves is judged at the end.
     """
     client = await world.open(author="ada")
     shown.states.append(msgspec.msgpack.decode(msgspec.msgpack.encode(client.state), type=SessionState))
@@ -102,7 +110,7 @@ async def one_round(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    working = asyncio.create_task(_work(world, client, rng, sources))
+    working = asyncio.create_task(_work(world, client, rng, sources, waiting))
     await asyncio.sleep(rng.random() * limit_s)
     await _kill(world, victim, process, rng)
     working.cancel()
@@ -151,12 +159,15 @@ async def _read(client: EngineClient, shown: Shown) -> None:
             shown.add(message.event)
 
 
-async def _work(world: World, client: EngineClient, rng: random.Random, sources: list[bytes]) -> None:
+async def _work(
+    world: World, client: EngineClient, rng: random.Random, sources: list[bytes], waiting: int
+) -> None:
     mine = world.root / "mine.cu"
     while True:
         source = rng.choice(sources) + b"\nstatic const int number_%d = 0;\n" % rng.getrandbits(40)
         known = list(client.state.candidates)
-        match rng.randrange(6):
+        full = sum(view.state in WAITING for view in client.state.candidates.values()) >= waiting
+        match 3 if full else rng.randrange(6):
             case 0 | 1:
                 await client.request(
                     SubmitCandidate(source=source, name="submitted", parents=tuple(known[-1:]))
