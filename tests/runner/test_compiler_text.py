@@ -53,6 +53,19 @@ def test_what_reaches_outside_is_refused(text: str) -> None:
     assert found and all(2 <= d.line <= text.count("\n") + 2 for d in found)
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("int a;\n// #line 3\n", 2, 4),
+        ("#define A(x) x \\\n + 1 \\\n + 2\n/* #line 3 */\n", 4, 4),
+        ("// a \\\n b\n/* c \\\r\n d */ int e; // #li\\\nne 3\n", 4, 17),
+    ],
+)
+def test_a_line_marker_in_a_comment_is_blamed_where_it_stands(text: str, line: int, column: int) -> None:
+    (found,) = check_includes(text)
+    assert (found.line, found.column) == (line, column) and "`#line" in found.message
+
+
 ALLOWED = {
     "toolkit": '#include <cuda_fp16.h>\n#include <cub/block/block_reduce.cuh>\n#include "cooperative_groups.h"',
     "two dots in a name": "#include <a..b.h>",

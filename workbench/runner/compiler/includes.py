@@ -38,7 +38,7 @@ def check_includes(device: str) -> tuple[Diagnostic, ...]:
             found.append(Diagnostic(problem, line, column))
     if not found and (marker := _MARKER.search(_SPLICE.sub("", device))) is not None:
         # Also in comments and strings: whatever hides it from the scanner above must not hide it from here.
-        line, column = _place(device, min(marker.start(), len(device)))
+        line, column = _place(device, _with_splices(device, marker.start()))
         found.append(Diagnostic(f"`{marker[0][:20]}` is not allowed anywhere: {_WHY_NO_LINE}", line, column))
     return tuple(found)
 
@@ -95,6 +95,15 @@ def _bad_operand(directive: str, operand: str) -> str:
     if directive == "#embed":
         return "`#embed` is not allowed; write the table as an array."
     return ""
+
+
+def _with_splices(text: str, index: int) -> int:
+    """Where a character stands that is the `index`-th once the splices are taken out."""
+    for splice in _SPLICE.finditer(text):
+        if splice.start() > index:
+            break
+        index += splice.end() - splice.start()
+    return index
 
 
 def _place(text: str, index: int) -> tuple[int, int]:
