@@ -65,9 +65,7 @@ def once(compiler: Compiler, text: str, *, cuda: bool = True, host: bool = False
     """Seconds of one build."""
     source = CandidateSource(plan="", plan_line=1, device=text, sha256="")
     started = time.perf_counter()
-    builds = compiler.build(
-        source, CompileOptions(), ("k",), file_name="k.cu", arch=ARCH if cuda else None, host=host
-    )
+    builds = compiler.build(source, CompileOptions(), ("k",), arch=ARCH if cuda else None, host=host)
     seconds = time.perf_counter() - started
     for build in (builds.cuda, builds.host):
         if isinstance(build, BuildFailure):
@@ -116,9 +114,7 @@ def main() -> None:
                 line("NVRTC and host compiler side by side", both, None)
             line("from the cache", [once(compiler, f"{PLAIN}// {i}\n") for i in range(TIMES)], 1.0)
             source = CandidateSource(plan="", plan_line=1, device=PLAIN + "// audit\n", sha256="")
-            build = compiler.build(
-                source, CompileOptions(), ("k",), file_name="k.cu", arch=ARCH, host=False
-            ).cuda
+            build = compiler.build(source, CompileOptions(), ("k",), arch=ARCH, host=False).cuda
             for what in ("audit, code not seen before", "audit, again"):
                 started = time.perf_counter()
                 audit(build, ("k",))  # type: ignore[arg-type]

@@ -54,9 +54,7 @@ def build(compiler: Compiler) -> Build:
 
     def run(text: str, *kernels: str, arch: str = "sm_90a") -> CudaBuild:
         source = CandidateSource(plan="", plan_line=1, device=text, sha256="")
-        made = compiler.build(
-            source, CompileOptions(), kernels or ("k",), file_name="x.cu", arch=arch, host=False
-        ).cuda
+        made = compiler.build(source, CompileOptions(), kernels or ("k",), arch=arch, host=False).cuda
         assert isinstance(made, CudaBuild), made
         return made
 

@@ -29,9 +29,7 @@ each_architecture = pytest.mark.parametrize("arch", ARCHITECTURES)
 
 def _build(compiler: Compiler, text: str, names: list[str], arch: str) -> CudaBuild:
     source = CandidateSource(plan="", plan_line=1, device=text, sha256="")
-    made = compiler.build(
-        source, CompileOptions(), tuple(names), file_name="x.cu", arch=arch, host=False
-    ).cuda
+    made = compiler.build(source, CompileOptions(), tuple(names), arch=arch, host=False).cuda
     assert isinstance(made, CudaBuild), made
     return made
 

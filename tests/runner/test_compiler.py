@@ -42,7 +42,6 @@ def build(
         source(text),
         options or CompileOptions(),
         kernels,
-        file_name="x.cu",
         arch=arch if cuda else None,
         host=host,
     )
@@ -261,12 +260,10 @@ def test_a_define_cannot_smuggle_in_a_directive(compiler: Compiler) -> None:
     assert "no name" in bad(build(compiler, SCALE, options=options)).diagnostics[0].message
 
 
-def test_what_was_built_once_comes_from_the_cache_whatever_the_file_is_called(compiler: Compiler) -> None:
+def test_what_was_built_once_comes_from_the_cache(compiler: Compiler) -> None:
     text = SCALE + "// cached\n"
     first = good(build(compiler, text))
-    again = compiler.build(
-        source(text), CompileOptions(), ("scale",), file_name="y.cu", arch=ARCH, host=False
-    ).cuda
+    again = compiler.build(source(text), CompileOptions(), ("scale",), arch=ARCH, host=False).cuda
     assert isinstance(again, CudaBuild)
     assert not first.cached and again.cached and again.cubin == first.cubin
     other = good(build(compiler, text, options=CompileOptions(defines=(("N", "1"),))))
@@ -363,7 +360,7 @@ def test_a_host_build_that_does_not_end_is_cut(tmp_path: Path) -> None:
     text = ENDLESS.replace("__device__", "static").replace("24, 0", "22, 0")
     source = CandidateSource(plan="", plan_line=1, device=text + SCALE, sha256="")
     with Compiler(cache=tmp_path, timeout_s=2.0) as compiler:
-        builds = compiler.build(source, CompileOptions(), ("scale",), file_name="k.cu", arch=None, host=True)
+        builds = compiler.build(source, CompileOptions(), ("scale",), arch=None, host=True)
         failure = builds.host
         assert isinstance(failure, BuildFailure)
         assert failure.cause == "timeout", failure

@@ -21,7 +21,7 @@ TEXT = 'extern "C" __global__ void k(const float* x, float* y) { y[0] = x[0] * 2
 
 def _build(compiler: Compiler) -> CudaBuild | BuildFailure | None:
     source = CandidateSource(plan="", plan_line=1, device=TEXT, sha256="")
-    return compiler.build(source, CompileOptions(), ("k",), file_name="x.cu", arch="sm_90a", host=False).cuda
+    return compiler.build(source, CompileOptions(), ("k",), arch="sm_90a", host=False).cuda
 
 
 @pytest.mark.parametrize("named", ["relative/folder", "/nonexistent", "/etc/passwd", "{empty}"])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from workbench.profile.registers import (
     ATOMICS,
+    BRANCHES,
     LOADS,
     STORES,
     address_registers,
@@ -153,8 +154,6 @@ class Flow:
 
     computes: bool = False
     """It stores something that came out of arithmetic on data, or out of floating-point arithmetic at all."""
-    copies: bool = False
-    """It stores something that it loaded."""
     reads: bool = False
     """It reads global memory at all."""
     float_atomics: bool = False
@@ -185,7 +184,6 @@ class _Registers:
 
 
 _PASSES = 3
-_ENDS = frozenset(["BRA", "EXIT", "RET", "JMP", "BRX", "JMX", "BRXU", "JMXU", "KILL"])
 _TARGET = re.compile(r"(?:`\(|[\s,\"])(\.?[\w$.]*\.L_[\w.]+|[\w$.]+)(?=[)\s,\"])")
 
 
@@ -220,7 +218,7 @@ class _Paths:
         elif name == "BSYNC":
             for label in self._converge.get(instruction.operands.strip(), ()):
                 self._send(label, registers)
-        elif name in _ENDS or name in ("CALL", "BSSY"):
+        elif name in BRANCHES or name in ("CALL", "BSSY"):
             labels = self._names & set(_TARGET.findall(instruction.operands + " "))
             if name == "BSSY":
                 barrier = instruction.operands.partition(",")[0].strip()
@@ -281,7 +279,6 @@ def _step(instruction: Instruction, registers: _Registers, flow: Flow, addresses
     if name in _BULK_STORES:
         # From shared memory: the registers hold addresses only.
         flow.computes |= "memory" in registers.computed or "RED" in name
-        flow.copies = True
     if name in ("LDG", "LD", "LDGSTS", "UTMALDG", "UBLKCP", "LDGMC", "TEX", "TLD", "SULD"):
         flow.reads = True
     if "SETP" in name or name in ("PLOP3", "VOTE", "FCHK"):
@@ -344,7 +341,6 @@ def _store(instruction: Instruction, registers: _Registers, flow: Flow) -> None:
             registers.computed.add("memory")
         return
     flow.computes |= bool(stored & registers.computed)
-    flow.copies |= bool(stored & registers.loaded)
     flow.unplaced |= bool(address_registers(instruction) & registers.loaded)
     for register in sorted(address_registers(instruction)):
         if register in registers.points_to:

@@ -1,7 +1,7 @@
-"""What an instruction reads and writes, as far as the audit follows values through registers.
+"""What one instruction reads and writes, as far as the audit follows values through registers.
 
-One pass in the order of the code, without its branches: good enough to say what an address was made from and whether
-a stored value was ever computed with; where that is not enough, the audit says so instead of guessing.
+`dataflow`, `transfers` and `timers` follow them over the ways through the code; here stands what nvdisasm's text of an
+instruction says by itself: operands, widths, results, constants.
 """
 
 from __future__ import annotations
@@ -134,12 +134,13 @@ def sources(instruction: Instruction) -> set[str]:
     return set(_REGISTER.findall(text))
 
 
-_ENDS = frozenset(["BRA", "EXIT", "RET", "JMP", "BRX", "JMX", "BRXU", "JMXU", "KILL"])
+BRANCHES = frozenset(["BRA", "EXIT", "RET", "JMP", "BRX", "JMX", "BRXU", "JMXU", "KILL"])
+"""After which, where they have no condition, the next instruction does not run."""
 
 
 def falls_through(instruction: Instruction) -> bool:
     """Whether what follows in the code may run next: not after a branch that is always taken."""
-    if instruction.name not in _ENDS or instruction.predicate:
+    if instruction.name not in BRANCHES or instruction.predicate:
         return True
     # From sm_100 on a condition may stand among the operands: BRA.U UP0, `(label).
     return bool(re.match(r"\s*[!~]?U?(?:P\d|R[Z\d])", instruction.operands)) and instruction.name == "BRA"

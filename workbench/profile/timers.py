@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from workbench.profile.constants import TIMERS
-from workbench.profile.registers import operands
+from workbench.profile.registers import BRANCHES, operands
 from workbench.profile.sass import Instruction, SassFunction
 
 _ARITHMETIC = frozenset(
@@ -27,7 +27,6 @@ _ARITHMETIC = frozenset(
 )  # fmt: skip
 """What makes a register of registers and does nothing else."""
 _SLEEPS = frozenset(["NANOSLEEP", "YIELD", "BSSY", "BSYNC", "BREAK", "WARPSYNC", "NOP", "BRA", "BMOV"])
-_ENDS = frozenset(["EXIT", "RET", "BRX", "BRXU", "JMX", "JMXU", "JMP", "KILL"])
 _MATRIX = re.compile(r"MMA$")
 _MOST_REGION = 400
 _REGISTER = re.compile(r"(?<![\w.])(U?R)(\d+)(\.64)?")
@@ -210,7 +209,7 @@ def _successors(function: SassFunction) -> list[list[int]]:
             conditional = bool(instruction.predicate) or bool(_PREDICATE.search(instruction.operands))
             conditional |= ".DIV" in instruction.opcode or bool(_REGISTER.search(instruction.operands))
             ways = targets + (following if conditional or not targets else [])
-        elif name in _ENDS:
+        elif name in BRANCHES:
             ways = following if instruction.predicate else []
         else:
             ways = following
@@ -221,7 +220,7 @@ def _successors(function: SassFunction) -> list[list[int]]:
 def _effect(instruction: Instruction) -> _Effect:
     """Results stand first: up to two predicates and a register; what follows is read."""
     parts, name = operands(instruction), instruction.name
-    if instruction.name in _SLEEPS | _ENDS | {"CALL"}:
+    if instruction.name in _SLEEPS | BRANCHES | {"CALL"}:
         return _Effect(frozenset(_names(parts, instruction)), frozenset())
     if name in ("STL", "LDL"):
         return _local(instruction, parts)

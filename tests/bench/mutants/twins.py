@@ -51,9 +51,7 @@ class Twins:
         for plan in plans:
             if not isinstance(plan, Plan):
                 continue
-            build = self._compiler.build(
-                source, plan.options, plan.kernels, file_name="mutant.cu", arch=ARCH, host=False
-            ).cuda
+            build = self._compiler.build(source, plan.options, plan.kernels, arch=ARCH, host=False).cuda
             if not isinstance(build, CudaBuild):
                 return None
             found += [plan.steps, plan.outputs, [t.spec for t in plan.tensors], _code_of(build.ptx)]

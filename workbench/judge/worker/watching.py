@@ -68,7 +68,6 @@ class Instrumented:
             judging.source,
             options,
             tuple(wanted),
-            file_name=judging.file_name,
             arch=None,
             host=True,
             instrumented=True,

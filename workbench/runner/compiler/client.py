@@ -1,7 +1,6 @@
-"""The judge's side of the compiler: asks for builds, bounds them in time, reads and checks what comes back.
+"""The judge's side of the compiler: asks for builds, bounds them in time and size, and starts it again where it died.
 
-What the process answers is as hostile as the source that it compiled. Frames are bounded and decoded by msgspec;
-kernels, parameters and registers are read here, out of the cubin; names and logs are text and nothing more.
+What the process answers is as hostile as the source that it compiled; `answers` reads it.
 """
 
 from __future__ import annotations
@@ -26,13 +25,19 @@ from workbench.core.errors import JudgeError
 from workbench.core.folders import cache_folder
 from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.core.wire import MAX_BUILD_FRAME_BYTES, FrameError, read_frame, write_frame
-from workbench.profile.cubin import BadCubin
-from workbench.runner.compiler.cache import BuildCache, Stored
-from workbench.runner.compiler.chosen import VARIABLE, BadChoice, chosen, nvrtc_headers
-from workbench.runner.compiler.diagnostics import nvrtc_diagnostics, ordered
-from workbench.runner.compiler.fingerprint import cuda_parts, host_parts
+from workbench.runner.compiler.answers import (
+    cached,
+    cuda_build,
+    cuda_key,
+    decode,
+    host_build,
+    host_key,
+    worth_keeping,
+)
+from workbench.runner.compiler.cache import BuildCache
+from workbench.runner.compiler.chosen import VARIABLE
+from workbench.runner.compiler.diagnostics import ordered
 from workbench.runner.compiler.includes import check_includes, check_options
-from workbench.runner.compiler.kernels import read_kernels
 from workbench.runner.compiler.messages import (
     PATIENCE,
     BuildAnswer,
@@ -53,7 +58,6 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30.0
 _GRACE_S = 5.0
 _START_S = 60.0
-_MAX_SOURCE = 8 << 20
 
 
 class Builds(msgspec.Struct, frozen=True):
@@ -131,7 +135,6 @@ class Compiler:
         options: CompileOptions,
         kernels: tuple[str, ...],
         *,
-        file_name: str,
         arch: str | None,
         host: bool,
         debug: bool = False,
@@ -142,7 +145,6 @@ class Compiler:
 
         Args:
             kernels: names as the plan launches them; each becomes a `Kernel` of that name.
-            file_name: only for messages; a build does not depend on it.
             debug: defines WORKBENCH_DEBUG, for `verify --debug`.
             host_as: the architecture whose number `__CUDA_ARCH__` is in the host build.
             instrumented: the host build is the slow one whose every access of memory is seen.
@@ -152,8 +154,6 @@ class Compiler:
             is a `BuildFailure`; nothing is raised for what a candidate does.
         """
         refused = check_includes(source.device) + check_options(options, source.plan_line)
-        if len(source.device) > _MAX_SOURCE:
-            refused += (Diagnostic(f"{file_name} is over {_MAX_SOURCE >> 20} MiB."),)
         if refused:
             failure = BuildFailure(cause="source", diagnostics=ordered(refused))
             return Builds(failure if arch is not None else None, failure if host else None)
@@ -178,10 +178,15 @@ class Compiler:
                 cause="died", diagnostics=(Diagnostic(f"The compiler did not start: {error}"),)
             )
             return Builds(failure if arch is not None else None, failure if host else None)
-        keys = self._keys(hello, source.device, options, kernels, arch, host, debug, instrumented, number)
+        asked = (source.device, options, kernels, debug)
+        keys: dict[str, str] = {}
+        if arch is not None and "nvrtc" in hello.versions:
+            keys["cuda"] = cuda_key(hello, asked, arch, self._nvrtc)
+        if host and "host" in hello.versions:
+            keys["host"] = host_key(hello, asked, number, instrumented)
         found = {part: self._cache.load(key) for part, key in keys.items()}
-        cuda = _cached(found.get("cuda"))
-        built = _cached(found.get("host"))
+        cuda = cached(found.get("cuda"))
+        built = cached(found.get("host"))
         need_cuda = arch is not None and cuda is None
         need_host = host and built is None
         if need_cuda or need_host:
@@ -200,12 +205,26 @@ class Compiler:
             )
             answer = self._ask(request)
             if need_cuda:
-                cuda = self._cuda(answer, source.device, kernels, arch or "")
+                cuda = cuda_build(self._taken(answer, "cuda", CudaResult), source.device, kernels, arch or "")
                 self._remember(keys.get("cuda"), cuda)
             if need_host:
-                built = self._host(answer)
+                built = host_build(self._taken(answer, "host", HostResult))
                 self._remember(keys.get("host"), built)
         return Builds(cuda, built)  # type: ignore[arg-type]
+
+    def _taken(self, answer: BuildAnswer | Ended, part: Literal["cuda", "host"], type_: Any) -> Any:
+        """One compiler's part of an answer; what a killed build left running goes with the process."""
+        if isinstance(answer, Ended):
+            return answer
+        result = decode(answer, part, type_)
+        if isinstance(result, Ended):
+            self._discard()
+        return result
+
+    def _remember(self, key: str | None, result: CudaBuild | HostBuild | BuildFailure) -> None:
+        kept = worth_keeping(result)
+        if key is not None and kept is not None:
+            self._cache.store(key, kept)
 
     def interrupt(self) -> None:
         """End the build that is running, from another thread; it comes back as "died". The next one works."""
@@ -332,117 +351,6 @@ class Compiler:
             shutil.rmtree(self._work, ignore_errors=True)
             self._work = None
 
-    # --- answers ----------------------------------------------------------------------------------------------
-
-    def _cuda(
-        self, answer: BuildAnswer | Ended, device: str, kernels: tuple[str, ...], arch: str
-    ) -> CudaBuild | BuildFailure:
-        result: CudaResult = self._decode(answer, "cuda", CudaResult)
-        if isinstance(result, Ended):
-            return _ended(result, "NVRTC")
-        if result.missing:
-            return BuildFailure(cause="missing", diagnostics=(Diagnostic(result.log),))
-        said = nvrtc_diagnostics(result.log, device, ptx=result.ptx)
-        version, seconds = result.version, result.seconds
-        if not result.ok:
-            if result.out_of_memory:
-                return _ended(Ended(cause="memory", seconds=result.seconds), "NVRTC")
-            said = said or (Diagnostic(f"NVRTC refused it without a reason: {result.log[:300]}"),)
-            return BuildFailure(cause="source", diagnostics=said, version=version, seconds=seconds)
-        try:
-            found = read_kernels(result, kernels)
-        except BadCubin as error:
-            return BuildFailure(
-                cause="died", diagnostics=(Diagnostic(f"NVRTC's answer cannot be read: {error}."),)
-            )
-        return CudaBuild(
-            arch=arch,
-            kernels=found,
-            cubin=result.cubin,
-            ptx=result.ptx,
-            diagnostics=said,
-            version=version,
-            seconds=seconds,
-        )
-
-    def _host(self, answer: BuildAnswer | Ended) -> HostBuild | BuildFailure:
-        result: HostResult = self._decode(answer, "host", HostResult)
-        if isinstance(result, Ended):
-            return _ended(result, "The host compiler")
-        if result.build is not None:
-            return result.build
-        return result.failure or _ended(Ended(cause="died", detail="an empty answer"), "The host compiler")
-
-    def _decode(self, answer: BuildAnswer | Ended, part: Literal["cuda", "host"], type_: Any) -> Any:
-        if isinstance(answer, Ended):
-            return answer
-        raw = getattr(answer, part)
-        try:
-            result = msgspec.msgpack.decode(raw if raw is not None else b"", type=type_)
-        except msgspec.MsgspecError as error:
-            result = Ended(cause="died", detail=f"its answer cannot be read ({error})")
-        if isinstance(result, Ended):
-            # What a killed build left running goes with the process.
-            self._discard()
-        return result
-
-    # --- the cache --------------------------------------------------------------------------------------------
-
-    def _keys(
-        self,
-        hello: Hello,
-        device: str,
-        options: CompileOptions,
-        kernels: tuple[str, ...],
-        arch: str | None,
-        host: bool,
-        debug: bool,
-        instrumented: bool,
-        number: int,
-    ) -> dict[str, str]:
-        common = (device, options, kernels, debug)
-        keys: dict[str, str] = {}
-        if arch is not None and "nvrtc" in hello.versions:
-            headers = nvrtc_headers(self._nvrtc)
-            keys["cuda"] = BuildCache.key(
-                "cuda",
-                *common,
-                arch,
-                hello.versions["nvrtc"],
-                _chosen_identity(self._nvrtc),
-                cuda_parts(),
-                headers.folders[1:],
-            )
-        if host and "host" in hello.versions:
-            keys["host"] = BuildCache.key(
-                "instrumented" if instrumented else "host",
-                *common,
-                number,
-                hello.versions["host"],
-                hello.host_key,
-                host_parts(),
-            )
-        return keys
-
-    def _remember(self, key: str | None, result: CudaBuild | HostBuild | BuildFailure) -> None:
-        if key is None:
-            return
-        if isinstance(result, CudaBuild):
-            self._cache.store(key, Stored(cuda=result))
-        elif isinstance(result, HostBuild):
-            self._cache.store(key, Stored(host=result))
-        elif result.cause in ("source", "unsupported"):
-            self._cache.store(key, Stored(failure=result))
-
-
-def _chosen_identity(named: str) -> str:
-    """Of the NVRTC that was chosen; "" for the installed one."""
-    try:
-        choice = chosen(named)
-        return choice.identity if choice is not None else ""
-    except (BadChoice, OSError):
-        return ""
-
 
 def cuda_arch(name: str) -> int:
     """`__CUDA_ARCH__` of an architecture: 900 for "sm_90a"; 900 where the name says none."""
@@ -452,24 +360,3 @@ def cuda_arch(name: str) -> int:
 
 class _ProcessFailed(JudgeError):
     """The compiler process did not become ready."""
-
-
-def _cached(stored: Stored | None) -> CudaBuild | HostBuild | BuildFailure | None:
-    if stored is None:
-        return None
-    found = stored.cuda or stored.host or stored.failure
-    return msgspec.structs.replace(found, cached=True) if found is not None else None
-
-
-def _ended(result: Ended, who: str) -> BuildFailure:
-    """What a build that gave no answer means to the candidate's author."""
-    words = {
-        "timeout": f"{who} did not finish within its time. Look for recursion in templates or huge unrolled loops.",
-        "memory": f"{who} needed more memory than a build may use. Look for recursive templates or huge arrays.",
-    }
-    detail = f" ({result.detail[:300]})" if result.detail else ""
-    message = words.get(result.cause, f"{who} died while it compiled this{detail}.")
-    causes: dict[str, Literal["timeout", "memory", "crashed", "died"]]
-    causes = {"timeout": "timeout", "memory": "memory", "crashed": "crashed"}
-    cause = causes.get(result.cause, "died")
-    return BuildFailure(cause=cause, diagnostics=(Diagnostic(message),), seconds=result.seconds)

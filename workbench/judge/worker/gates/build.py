@@ -102,7 +102,6 @@ def _compile(
             judging.source,
             options,
             kernels,
-            file_name=judging.file_name,
             arch=arch,
             host=host,
             host_as=judging.arch,
