@@ -22,6 +22,8 @@ from workbench.judge.worker.loop import Worker
 class Breaking:
     """Stands in the task's place: whatever a verdict asks of it raises."""
 
+    stuck = False
+
     def __getattr__(self, name: str) -> Any:
         raise ValueError(f"no {name} today")
 
@@ -51,3 +53,18 @@ def test_an_error_outside_of_the_gates_costs_one_verdict_and_not_the_judge(monke
     write_frame(ours, StopJudge())
     worker.join(60)
     assert not worker.is_alive()
+
+
+def test_a_judge_whose_reference_never_comes_back_ends_after_its_verdict(monkeypatch: Any) -> None:
+    monkeypatch.setattr(Bench, "warm_up", lambda self: None)
+    monkeypatch.setattr(Bench, "close", lambda self: None)
+    monkeypatch.setattr(Bench, "stuck", property(lambda self: True))
+    (theirs, ours), (mine, out) = os.pipe(), os.pipe()
+    codes: list[int] = []
+    worker = threading.Thread(target=lambda: codes.append(Worker(theirs, out).serve()), daemon=True)
+    worker.start()
+    write_frame(ours, Judge(candidate="c1", source=b"one"))
+    while not isinstance(message := read_frame(mine, FromJudge), Judged):
+        assert message is not None
+    worker.join(60)
+    assert codes == [1]

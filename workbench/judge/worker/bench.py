@@ -125,6 +125,11 @@ class Bench:
             raise TaskError(NO_TASK)
         return self._task.functional_form()
 
+    @property
+    def stuck(self) -> bool:
+        """Whether only a new process can go on (`Parts.stuck`)."""
+        return self._parts is not None and self._parts.stuck
+
     def interrupt(self) -> None:
         """From another thread: end what the working thread waits for."""
         if self._parts is not None:

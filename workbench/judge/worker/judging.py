@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from workbench.core.build import CudaBuild, HostBuild, Kernel
 from workbench.core.errors import WorkbenchError
@@ -40,6 +41,8 @@ Ticker = Callable[[str, Gate | None], None]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 LISTED = 4
 """Builds whose machine code goes into a listing; most plans have one."""
+LOOK_UP_S = 0.25
+"""How often a wait for the reference looks whether the verdict is still wanted."""
 TOTAL_S = 900.0
 TOTAL_LAUNCHES = 10
 """A verdict takes at most `TOTAL_S`, or so many times the limit of a launch: a night's run must not hang."""
@@ -146,8 +149,27 @@ class Judging:
         if self.task.takes_non_finite:
             names.append(NON_FINITE)
         task, pool = self.task, self.bench.pool
-        self.references = References(pool, task, self.size, names, drawn, backward=self.backward)
-        self.other_sizes = OtherSizes(pool, task, RANDOM_SIZES, drawn, backward=self.backward)
+        self.references = References(
+            pool, task, self.size, names, drawn, backward=self.backward, wait=self.wait
+        )
+        self.other_sizes = OtherSizes(pool, task, RANDOM_SIZES, drawn, backward=self.backward, wait=self.wait)
+
+    def wait(self, future: Future[Any]) -> Any:
+        """The result of what the reference thread does; looks up meanwhile, as `checkpoint` does.
+
+        A reference that has not come back when the verdict's time is up never will: the judge ends after this verdict.
+        """
+        while True:
+            try:
+                return future.result(timeout=LOOK_UP_S)
+            except TimeoutError:
+                if future.done():
+                    raise  # the reference's own
+            try:
+                self.checkpoint()
+            except CannotJudge:
+                self.bench.stuck = True
+                raise
 
     def built_for(self, plan: Plan) -> Built:
         """The binaries that `plan` launches; one of fills and library steps alone runs beside any."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -60,7 +61,7 @@ class Worker:
         self._bench: Bench | None = None
 
     def serve(self) -> int:
-        """Work until told to stop; returns the exit code."""
+        """Work until told to stop, or until nothing more can be done; returns the exit code."""
         self._send(JudgeStarted(pid=os.getpid(), versions=versions()))
         threading.Thread(target=self._read, name="judge-reader", daemon=True).start()
         self._send(JudgeProgress(text="importing torch"))
@@ -72,6 +73,13 @@ class Worker:
                 if isinstance(message, StopJudge):
                     return 0
                 self._handle(self._bench, message)
+                if self._bench.stuck:
+                    print(
+                        "The task's reference does not come back; the judge ends.",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                    return 1
         finally:
             self._bench.close()
 

@@ -35,6 +35,8 @@ class Parts:
         self._audited: dict[str, Future[AuditReport]] = {}
         self._runner: HostRunner | None = None
         self._busy: Planner | Compiler | None = None
+        self.stuck = False
+        """The reference thread does not come back, and nobody can end it: only a new judge can go on."""
 
     def evaluate(self, *args: Any, **kwargs: Any) -> list[Plan | NotCovered] | PlanFailure:
         """`Planner.evaluate`, which `interrupt` ends."""

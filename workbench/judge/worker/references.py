@@ -22,6 +22,9 @@ from workbench.judge.worker.task.expected import Expected
 from workbench.judge.worker.task.loader import Case, LoadedTask
 from workbench.judge.worker.ties import computed_source
 
+Wait = Callable[[Future[Any]], Any]
+"""How a result is waited for: `Future.result`, or what looks up in between (`Judging.wait`)."""
+
 RANDOM_DRAWS = 3
 RANDOM_SIZES = 3
 ALWAYS_HARD = ("needle", "huge")
@@ -119,7 +122,9 @@ class References:
         seeds: Seeds | None = None,
         *,
         backward: bool = False,
+        wait: Wait = Future.result,
     ) -> None:
+        self._wait = wait
         self.size = size
         self.names = list(names)
         drawn = seeds or Seeds()
@@ -134,7 +139,8 @@ class References:
 
     def get(self, number: int) -> Prepared:
         """Case `number`, waiting until it is ready."""
-        return self._futures[number].result()
+        prepared: Prepared = self._wait(self._futures[number])
+        return prepared
 
     def drop(self) -> None:
         """Nobody will ask for the rest."""
@@ -158,7 +164,9 @@ class OtherSizes:
         seeds: Seeds | None = None,
         *,
         backward: bool = False,
+        wait: Wait = Future.result,
     ) -> None:
+        self._wait = wait
         self._backward = backward
         self._drawn = seeds or Seeds()
         self.seed = self._drawn.at("sizes")
@@ -170,11 +178,13 @@ class OtherSizes:
 
     def sizes(self) -> list[SizeSpec]:
         """Waits until they are drawn."""
-        return self._sizes.result()
+        sizes: list[SizeSpec] = self._wait(self._sizes)
+        return sizes
 
     def prepared(self) -> list[list[Prepared]]:
         """The cases at each of `sizes`, in order; the first of each is a random draw."""
-        return self._prepared.result()
+        prepared: list[list[Prepared]] = self._wait(self._prepared)
+        return prepared
 
     def shorter(self, size: SizeSpec, factor: float) -> tuple[SizeSpec, list[Prepared]] | None:
         """The size with its longest free dimension made `factor` times as long, with its case; None where the
@@ -193,7 +203,8 @@ class OtherSizes:
             except TaskError:
                 return None
 
-        return self._pool.submit(make).result()
+        found: tuple[SizeSpec, list[Prepared]] | None = self._wait(self._pool.submit(make))
+        return found
 
     def drop(self) -> None:
         """Nobody will ask."""
