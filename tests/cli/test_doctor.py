@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import workbench
 from workbench.cli import doctor
 from workbench.cli.doctor import Check, examine
 
@@ -54,6 +55,15 @@ def test_the_table_has_a_line_for_each_part() -> None:
     assert done.returncode == 0
     assert all(name in done.stdout for name in NAMES)
     assert done.stdout.strip().splitlines()[-1].endswith(".")
+
+
+def test_no_remedy_names_an_option_that_does_not_exist_or_a_target_that_does_not_work() -> None:
+    for path in Path(workbench.__file__).parent.rglob("*.py"):
+        text = path.read_text()
+        assert "--python" not in text and "ssh://" not in text, path
+    works = {name: "ok" for name in ("host compiler", "CUDA headers", "torch", "GPU")}
+    checks = tuple(doctor.Check(name=name, status="ok", found="") for name in works)
+    assert doctor._summary(checks) == "The host target works here; this version does not use the GPU yet."
 
 
 def test_torch_is_never_imported() -> None:

@@ -11,9 +11,15 @@ from engine_world import World, until
 
 from workbench.core.errors import SessionError
 from workbench.core.events import Event
-from workbench.core.messages import EventHappened, MarkCandidate, ReadSource, SubmitCandidate
+from workbench.core.messages import (
+    CancelCandidate,
+    EventHappened,
+    MarkCandidate,
+    ReadSource,
+    SubmitCandidate,
+)
 from workbench.engine.client import EngineClient
-from workbench.engine.store import read_log
+from workbench.engine.log import read_log
 
 
 @pytest.fixture
@@ -82,6 +88,8 @@ async def test_a_verdict_that_was_reached_while_nothing_could_be_written_is_kept
     await until(client, lambda s: "may not grow" in client.progress.activity)
     refused = await client.request(MarkCandidate(candidate=slow, mark="accepted"))
     assert "may not grow" in refused.message
+    refused = await client.request(CancelCandidate(candidate=slow))
+    assert refused.message == f"The verdict of {slow} is reached and waits for the disk. Free some space."
     assert client.state.candidates[slow].state == "judging"
     resource.prlimit(engine, resource.RLIMIT_FSIZE, before)
     await until(client, lambda s: s.candidates[slow].state == "passed")

@@ -22,7 +22,7 @@ from workbench.core.messages import (
 from workbench.core.session import SessionState
 from workbench.core.verdict import decode_verdict
 from workbench.engine.client import EngineClient
-from workbench.engine.store import read_log
+from workbench.engine.log import read_log
 from workbench.engine.turns import Urgent, order
 
 DONE = ("passed", "failed", "could not judge", "cancelled", "duplicate")
@@ -90,7 +90,11 @@ async def test_a_queued_candidate_is_cancelled_at_once_and_a_running_one_soon(op
     assert client.state.candidates[running].state_reason == "too slow"
     refused = await client.request(CancelCandidate(candidate=running))
     assert not refused.ok
-    assert "is cancelled" in refused.message
+    assert refused.message == f"{running} is cancelled and waits for nothing. Press v to have it judged."
+    await client.request(SubmitCandidate(source=b"good", name="good"))
+    await until(client, is_in("c0003", "passed"))
+    refused = await client.request(CancelCandidate(candidate="c0003"))
+    assert refused.message == "c0003 has its verdict. Press v to judge it again."
 
 
 async def test_a_judge_that_ignores_a_cancel_is_ended_and_the_next_candidate_still_runs(

@@ -249,6 +249,18 @@ async def test_a_verdict_that_the_engine_refuses_is_said_once_and_not_asked_for_
         assert len(engine.sent(ReadVerdict)) == 1
 
 
+async def test_an_engine_that_is_still_starting_is_not_said_to_be_gone(until) -> None:
+    app = WorkbenchApp(ScriptedEngine(), task=TASK, opening=None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.view.link == "connecting")
+        await app._submit_file("x.cu")
+        await pilot.press("r")
+        await until(pilot, lambda: len(app._notifications) == 2)
+        first, second = (n.message for n in app._notifications)
+        assert first == "The engine is still starting; try again in a moment."
+        assert second == "The engine is still starting."
+
+
 async def test_an_engine_that_cannot_start_says_why(until) -> None:
     engine = ScriptedEngine()
     engine.fails_to_start = "A session cannot be kept in /ro: Read-only file system."

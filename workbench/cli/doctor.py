@@ -98,7 +98,7 @@ def _summary(checks: tuple[Check, ...]) -> str:
     host = all(status.get(name) == "ok" for name in ("host compiler", "CUDA headers", "torch"))
     device = status.get("GPU") == "ok"
     if device and host:
-        return "Both targets work here: cuda (speed) and host (correctness)."
+        return "The host target works here; this version does not use the GPU yet."
     if host:
         return "The host target works here: correctness, resources and the audit; a speed needs a GPU."
     return "Candidates cannot be judged here until what is missing above is installed."
@@ -120,7 +120,7 @@ def _torch() -> Iterator[Check]:
             status="missing",
             found="not installed for this Python",
             cost="No task can be loaded.",
-            do="pip install torch, or name a Python that has it with --python.",
+            do="pip install torch, or set judge.python in workbench.toml to a Python that has it.",
         )
     else:
         yield Check(name="torch", status="ok", found=version)
@@ -224,7 +224,7 @@ def _fibers() -> Iterator[Check]:
             status="missing",
             found=f"{platform.system()} {machine}",
             cost="The host target runs on Linux only, on x86-64 and aarch64.",
-            do="Run the judge on such a machine (--judge ssh://host).",
+            do="Run it on Linux, x86-64 or aarch64.",
         )
 
 

@@ -31,7 +31,7 @@ class ProjectJudge(_Strict, frozen=True, kw_only=True):
     """[judge] as a project may set it."""
 
     target: Literal["host", "cuda"] | None = None
-    """None: cuda where there is a GPU."""
+    """None: host."""
     arch: Annotated[str, msgspec.Meta(pattern=r"^sm_[0-9]{2,3}[af]?$")] | None = None
     """Architecture to compile for, "sm_90a"; None: the device's, else sm_90a."""
     timeout_s: Seconds | None = None

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from workbench.core.candidate import CandidateId
+from workbench.core.candidate import CandidateId, CandidateView
 from workbench.core.errors import JudgeError, SessionError
 from workbench.core.events import (
     CandidateCancelled,
@@ -120,7 +120,7 @@ class Bench:
         elif candidate == self._judging:
             self._interrupt(candidate, (reason, author))
         else:
-            raise SessionError(f"{candidate} is not waiting for a verdict: it is {view.state}.")
+            raise _not_cancelled(view)
 
     async def run(self) -> None:
         """Work until cancelled; then the judge and all it started are ended."""
@@ -392,3 +392,14 @@ class Bench:
             await asyncio.sleep(CANCEL_LIMIT_S)
             if self._judging == candidate and turn == self._turn:
                 await client.close()
+
+
+def _not_cancelled(view: CandidateView) -> SessionError:
+    """Why a candidate that neither waits nor is judged cannot be cancelled."""
+    if view.state == "judging":  # judged, but not on disk yet
+        return SessionError(
+            f"The verdict of {view.id} is reached and waits for the disk.", do="Free some space."
+        )
+    if view.verdict is not None and view.state != "cancelled":
+        return SessionError(f"{view.id} has its verdict.", do="Press v to judge it again.")
+    return SessionError(f"{view.id} is {view.state} and waits for nothing.", do="Press v to have it judged.")

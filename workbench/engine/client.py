@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -65,16 +66,14 @@ class EngineStart:
         connection: socket.socket | None = None,
         process: subprocess.Popen[bytes] | None = None,
         status: int | None = None,
+        log: Path | None = None,
     ) -> None:
-        """Made by `start` and `start_session`."""
+        """Made by `start` and `start_session`; `log` is where the engine's stderr goes, as far as that is known."""
         self._connection = connection
         self._process = process
         self._status = status
-
-    @property
-    def running(self) -> bool:
-        """An engine for this session ran before."""
-        return self._connection is not None
+        self._log = log
+        self._since = time.time() - 1.0
 
     async def connect(self, *, author: str | None = None) -> EngineClient:
         """Wait until the engine listens, and connect to it; `author` is whose marks these will be.
@@ -105,12 +104,20 @@ class EngineStart:
             return msgspec.json.decode(line, type=StartReport)
         except TimeoutError:
             raise SessionError(
-                f"The engine did not start within {START_LIMIT_S:.0f} s.", do="Is the machine overloaded?"
+                f"The engine did not start within {START_LIMIT_S:.0f} s.",
+                do="Try again when the machine is less busy.",
             ) from None
         except (msgspec.MsgspecError, ValueError):
-            raise SessionError("The engine ended while it started.", do=_last_words()) from None
+            raise SessionError("The engine ended while it started.", do=self._last_words()) from None
         finally:
             transport.close()
+
+    def _last_words(self) -> str:
+        try:
+            said = self._log is not None and self._log.stat().st_mtime >= self._since
+        except OSError:
+            said = False
+        return f"See {self._log}; run `workbench doctor`." if said else "Run `workbench doctor`."
 
 
 class EngineClient:
@@ -313,30 +320,17 @@ def start(
             return EngineStart(connection=connection)
     arguments = ["--task", task_key(task), "--root", str(root)]
     arguments += ["--new"] if new else []
-    return _spawn(arguments, target, arch)
+    return _spawn(arguments, target, arch, places(last).log if not new and last is not None else None)
 
 
 def start_session(session: str | os.PathLike[str]) -> EngineStart:
     """As `start`, for the session in the folder `session`."""
     folder = os.path.abspath(session)
-    connection = dial(places(Path(folder)).socket)
+    where = places(Path(folder))
+    connection = dial(where.socket)
     if connection is not None:
         return EngineStart(connection=connection)
-    return _spawn(["--session", folder], None, None)
-
-
-async def connect_or_start(
-    task: str,
-    *,
-    new: bool = False,
-    target: str | None = None,
-    arch: str | None = None,
-    sessions: str | None = None,
-    author: str | None = None,
-) -> EngineClient:
-    """`start` and `connect` in one. Raises SessionError where the engine cannot start."""
-    starting = start(task, new=new, target=target, arch=arch, sessions=sessions)
-    return await starting.connect(author=author)
+    return _spawn(["--session", folder], None, None, where.log)
 
 
 def default_author() -> str:
@@ -355,6 +349,7 @@ def _spawn(
     arguments: list[str],
     target: str | None,
     arch: str | None,
+    log: Path | None,
 ) -> EngineStart:
     read, write = os.pipe()
     options = [*(["--target", target] if target else []), *(["--arch", arch] if arch else [])]
@@ -373,7 +368,7 @@ def _spawn(
         raise SessionError(f"The engine cannot be started: {error.strerror}.", do="Try again.") from None
     finally:
         os.close(write)
-    return EngineStart(process=process, status=read)
+    return EngineStart(process=process, status=read, log=log)
 
 
 def dial(path: Path) -> socket.socket | None:
@@ -387,7 +382,3 @@ def dial(path: Path) -> socket.socket | None:
         return None
     connection.setblocking(False)
     return connection
-
-
-def _last_words() -> str:
-    return "Run `python -m workbench.engine --help` with the same Python to see why."

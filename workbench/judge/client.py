@@ -150,7 +150,8 @@ class JudgeClient:
         except TimeoutError:
             await self._kill()
             raise JudgeError(
-                f"The judge did not answer within {START_LIMIT_S:.0f} s.", do="Is the machine overloaded?"
+                f"The judge did not answer within {START_LIMIT_S:.0f} s.",
+                do="Try again when the machine is less busy.",
             ) from None
 
     async def load_task(

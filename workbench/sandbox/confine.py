@@ -29,7 +29,7 @@ def confine(policy: Policy) -> Evidence:
     if not machine:
         raise JudgeError(
             f"Hostile code cannot be confined on this system ({sys.platform}).",
-            do="Run the judge on Linux, x86-64 or aarch64 (--judge ssh://host).",
+            do="Run it on Linux, x86-64 or aarch64.",
         )
     means: list[str] = []
     missing: list[str] = []

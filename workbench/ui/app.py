@@ -253,16 +253,26 @@ class WorkbenchApp(Edits):
 
     async def _request(self, request: ToEngine, done: str = "") -> Answer | None:
         """Send, and show what the engine says, after the words `done` where it agreed; None where it is gone."""
-        if self._link is None or self._lost:
-            self.tell("The engine is not there; press r once it can be started.", "error")
+        link = self._link_now()
+        if link is None:
             return None
         try:
-            answer = await self._link.request(request)
+            answer = await link.request(request)
         except SessionError as error:
             self.tell(str(error), "error")
             return None
         self._tell_answer(answer, done)
         return answer
+
+    def _link_now(self) -> Link | None:
+        """The link while the engine is there; else None, which is said."""
+        if self._link is not None and not self._lost:
+            return self._link
+        if self._bench is not None and self._bench.view.link == "connecting":
+            self.tell("The engine is still starting; try again in a moment.", "warning")
+        else:
+            self.tell("The engine is not there; press r once it can be started.", "error")
+        return None
 
     def _tell_answer(self, answer: Answer, done: str = "") -> None:
         if words := f"{done if answer.ok else ''} {answer.message}".strip():
@@ -280,11 +290,11 @@ class WorkbenchApp(Edits):
             self._choose(answer.candidate)
 
     async def _submit_file(self, path: str) -> Answer | None:
-        if self._link is None or self._lost:
-            self.tell("The engine is not there; press r once it can be started.", "error")
+        link = self._link_now()
+        if link is None:
             return None
         try:
-            answer = await self._link.submit_file(path)
+            answer = await link.submit_file(path)
         except SessionError as error:
             self.tell(str(error), "error")
             return None

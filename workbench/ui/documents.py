@@ -66,7 +66,7 @@ class Documents:
 
     async def _read(self, message: ReadSource | ReadVerdict) -> bytes:
         if self.link is None:
-            raise SessionError("The engine is not there yet.", do="Wait for it.")
+            raise SessionError("The engine is not there.", do="Press r once it can be started.")
         answer = await self.link.request(message)
         if not answer.ok:
             raise SessionError(answer.message)

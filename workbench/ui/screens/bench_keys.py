@@ -303,6 +303,8 @@ class BenchKeys(Screen[None]):
         """Start the engine again."""
         if self.view.link == "lost":
             self.post_message(intents.Restart())
+        elif self.view.link == "connecting":
+            self.post_message(intents.Tell("The engine is still starting.", "information"))
         else:
             self.post_message(
                 intents.Tell("The engine is running; v verifies a candidate again.", "information")

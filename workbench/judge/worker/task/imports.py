@@ -260,7 +260,7 @@ def import_failure(error: BaseException, task: TaskFile) -> TaskError:
     if isinstance(error, ModuleNotFoundError):
         return TaskError(
             f"The task {task.file.name} imports {error.name!r}, which is not installed here{where}.",
-            do="Install it in the judge's Python, or start the judge with --python PATH.",
+            do="Install it in the judge's Python, or set judge.python in workbench.toml to one that has it.",
         )
     if isinstance(error, SyntaxError):
         return TaskError(
