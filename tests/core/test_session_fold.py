@@ -63,7 +63,6 @@ one_event = st.one_of(
     st.builds(ev.JudgingStarted, candidate=ids, revision=revisions),
     st.builds(ev.VerdictReached, candidate=ids, summary=summaries, knobs=st.just((Knob("B", 1, (1, 2)),))),
     st.builds(ev.CandidateCancelled, candidate=ids, reason=words),
-    st.builds(ev.CandidateRetired, candidate=ids, reason=words),
     st.builds(ev.CandidateMarked, candidate=ids, mark=marks, reason=words, author=words),
     st.builds(ev.ProposalsMade, proposer=words, summary=words),
     st.builds(ev.Noticed, text=words),

@@ -23,7 +23,7 @@ from workbench.core.events import Event, decode_event, encode_event
 from workbench.core.messages import EventHappened, MarkCandidate, SubmitCandidate, VerifyAgain
 from workbench.core.session import SessionState, fold
 from workbench.engine.client import EngineClient
-from workbench.engine.store import read_log
+from workbench.engine.log import read_log
 
 BELOW = {
     "compiler": b"workbench.runner.compiler",

@@ -29,10 +29,11 @@ from workbench.core.messages import (
 )
 from workbench.core.session import fold
 from workbench.engine.journal import Journal
+from workbench.engine.log import read_log
 from workbench.engine.runtime import places, runtime_folder
 from workbench.engine.server import QUEUE_BYTES, Server
 from workbench.engine.sessions import create_folder
-from workbench.engine.store import Store, read_log
+from workbench.engine.store import Store
 
 
 async def test_a_client_gets_a_snapshot_and_then_every_event_of_the_log(opened: World) -> None:

@@ -27,8 +27,9 @@ from workbench.core.events import (
     encode_event,
 )
 from workbench.core.session import fold
+from workbench.engine.log import read_log
 from workbench.engine.sessions import create_folder
-from workbench.engine.store import Store, StoreError, read_log
+from workbench.engine.store import Store, StoreError
 
 
 @pytest.fixture

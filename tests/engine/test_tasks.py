@@ -8,12 +8,24 @@ from pathlib import Path
 import pytest
 from engine_world import SCRIPTED
 
-from workbench.core.events import SessionStarted
+from workbench.core.events import CandidateAdded, SessionStarted
 from workbench.engine.journal import Journal
+from workbench.engine.population import Population
 from workbench.engine.sessions import create_folder
 from workbench.engine.store import Store
 from workbench.engine.tasks import LOADS, TaskRevisions
 from workbench.judge.client import JudgeClient
+
+
+def test_of_many_files_those_whose_versions_are_newest_come_last_and_are_watched(tmp_path: Path) -> None:
+    store, state = Store.open(create_folder(tmp_path / "sessions", "task.py"))
+    journal = Journal(store, state)
+    for number, path in enumerate(["a.cu", "b.cu", "c.cu", "a.cu"], 1):
+        journal.record(
+            CandidateAdded(candidate=f"c{number}", name=path, sha256="", provenance="human", origin_path=path)
+        )
+    assert Population(journal).origins() == ["b.cu", "c.cu", "a.cu"]
+    store.close()
 
 
 @pytest.mark.parametrize("saves", [1, LOADS + 5])

@@ -28,7 +28,7 @@ def accepted_in(session: str) -> tuple[LocatedTask, list[CandidateFile]]:
     """
     from workbench.core.session import fold
     from workbench.engine.integrity import unchanged
-    from workbench.engine.store import read_log
+    from workbench.engine.log import read_log
 
     try:
         folder = locate_session(session)

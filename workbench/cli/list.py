@@ -13,8 +13,8 @@ from workbench.core.candidate import CandidateView
 from workbench.core.lineage import ranked
 from workbench.core.locate import locate_session, sessions_folder
 from workbench.core.session import fold
+from workbench.engine.log import read_log
 from workbench.engine.sessions import SessionSummary, summaries
-from workbench.engine.store import read_log
 
 
 @click.command("list", epilog="Example: workbench list rmsnorm --json")

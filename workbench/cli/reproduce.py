@@ -239,7 +239,7 @@ def _read_verdicts(path: Path) -> list[Verdict]:
 
 def _task_of(session: Path) -> LocatedTask:
     from workbench.core.session import fold
-    from workbench.engine.store import read_log
+    from workbench.engine.log import read_log
 
     state = fold(read_log(session / EVENT_LOG).events)
     if state.started is None:

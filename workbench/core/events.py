@@ -98,11 +98,6 @@ class CandidateCancelled(_Event, frozen=True, kw_only=True, tag="candidate_cance
     reason: str = ""
 
 
-class CandidateRetired(_Event, frozen=True, kw_only=True, tag="candidate_retired"):
-    candidate: CandidateId
-    reason: str = ""
-
-
 class CandidateMarked(_Event, frozen=True, kw_only=True, tag="candidate_marked"):
     """A person accepted, rejected or shelved it, or took the mark back (`mark` None)."""
 
@@ -138,7 +133,6 @@ Event = (
     | JudgingStarted
     | VerdictReached
     | CandidateCancelled
-    | CandidateRetired
     | CandidateMarked
     | ProposalsMade
     | Noticed

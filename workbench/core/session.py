@@ -62,8 +62,6 @@ class SessionState(msgspec.Struct, kw_only=True):
                 self._judge(event)
             case ev.CandidateCancelled():
                 self._change(event.candidate, state="cancelled", state_reason=event.reason)
-            case ev.CandidateRetired():
-                self._change(event.candidate, state="retired", state_reason=event.reason)
             case ev.CandidateMarked():
                 self._change(
                     event.candidate, mark=event.mark, mark_reason=event.reason, mark_author=event.author

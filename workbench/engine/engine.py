@@ -31,7 +31,7 @@ from workbench.judge.client import local_command
 from workbench.profile.device import default_arch
 
 WATCHED_ORIGINS = 64
-"""Candidates' own files that are watched, the last added first."""
+"""Candidates' own files that are watched: those whose newest versions were added last."""
 
 
 class Engine:

@@ -131,10 +131,9 @@ class Population:
         return [view for view in self._journal.state.candidates.values() if view.origin_path == path]
 
     def origins(self) -> list[str]:
-        """Every file outside the session that a candidate was read from."""
-        return list(
-            dict.fromkeys(v.origin_path for v in self._journal.state.candidates.values() if v.origin_path)
-        )
+        """Every file outside the session that a candidate was read from, the one with the newest version last."""
+        paths = [v.origin_path for v in self._journal.state.candidates.values() if v.origin_path]
+        return list(dict.fromkeys(reversed(paths)))[::-1]
 
     def original(self, candidate: CandidateId) -> CandidateView:
         """The candidate itself, or the one that it duplicates; raises SessionError for an unknown id."""

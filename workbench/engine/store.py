@@ -13,12 +13,11 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
@@ -27,75 +26,14 @@ from workbench.core.errors import SessionError
 from workbench.core.events import Event, Noticed, decode_event, encode_event
 from workbench.core.locate import EVENT_LOG
 from workbench.core.session import SessionState, fold
+from workbench.engine.log import read_log
 
 FROZEN_FILE_BYTES = 4 << 20
 """Sources up to this size are copied into task/<revision>/; larger ones (weights) are listed only."""
 
-_ID = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
-"""What a candidate may be called: it names files, and stands on the screen."""
-
-_KNOWN: frozenset[str] = frozenset(
-    event.__struct_config__.tag for event in get_args(Event) if isinstance(event.__struct_config__.tag, str)
-)
-
 
 class StoreError(SessionError):
     """The session's folder could not be written; what was there is whole, and nothing new was shown."""
-
-
-class LogContents(msgspec.Struct, frozen=True):
-    """What was read of an events.jsonl."""
-
-    events: tuple[Event, ...]
-    seq: int
-    """The last event's number, events of unknown types included."""
-    good_bytes: int
-    """Length of the log up to its last whole line."""
-    torn_bytes: int
-    """What follows: a line whose writing was cut short."""
-    unknown: tuple[str, ...]
-    """Types of events that a newer version wrote; they are passed over."""
-    disordered: tuple[int, ...] = ()
-    """Lines whose event's number is not above the one before: copied, moved or written by another hand."""
-
-
-def read_log(path: Path) -> LogContents:
-    """Read a log. A torn tail is reported, not removed.
-
-    Raises:
-        SessionError: it cannot be read, or a line before its end is damaged.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SessionError(
-            f"{path} cannot be read: {error.strerror}.", do="Check the folder's permissions."
-        ) from None
-    events: list[Event] = []
-    unknown: dict[str, None] = {}
-    disordered: list[int] = []
-    seq, good, number = 0, 0, 0
-    for number, (start, line) in enumerate(_lines(data), 1):
-        end = start + len(line)
-        try:
-            event = _decode(line)
-        except msgspec.MsgspecError as error:
-            if _all_damaged(data[end:]):
-                break  # nothing whole follows: the last append was cut short
-            raise SessionError(
-                f"{path}:{number} is damaged ({error}).",
-                do="Restore the file, or delete that line to go on without it.",
-            ) from None
-        if isinstance(event, str):
-            unknown[event] = None
-        else:
-            events.append(event)
-        at = _seq(line) if isinstance(event, str) else event.seq
-        if at <= seq:
-            disordered.append(number)
-        seq = max(seq, at)
-        good = end
-    return LogContents(tuple(events), seq, good, len(data) - good, tuple(unknown), tuple(disordered))
 
 
 class Store:
@@ -324,7 +262,7 @@ class Store:
             return path.read_bytes()
         except OSError as error:
             raise SessionError(
-                f"{path} cannot be read: {error.strerror}.", do="Was it removed from the session?"
+                f"{path} cannot be read: {error.strerror}.", do="Restore that file of the session."
             ) from None
 
     def _refuse(self, error: OSError) -> StoreError:
@@ -344,61 +282,6 @@ def _refusal(folder: Path, error: OSError) -> StoreError:
         errno.ENOENT: ("was removed", "Restore it, or start another session with --new."),
     }.get(error.errno or 0, (f"cannot be written ({error.strerror})", "What was shown is kept."))
     return StoreError(f"The session folder {folder} {what}.", do=do)
-
-
-def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each line with its offset and its line feed; the last may lack it."""
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start) + 1 or len(data)
-        yield start, data[start:end]
-        start = end
-
-
-def _decode(line: bytes) -> Event | str:
-    """The event, or the type of one that this version does not know; raises msgspec.MsgspecError."""
-    if not line.endswith(b"\n"):
-        raise msgspec.DecodeError("no line feed at its end")
-    try:
-        line.decode()  # msgspec itself answers bad UTF-8 with another exception
-    except UnicodeDecodeError as error:
-        raise msgspec.DecodeError(f"not UTF-8: {error.reason}") from None
-    try:
-        event = decode_event(line)
-        if not all(_ID.fullmatch(name) for name in _ids(event)):
-            raise msgspec.DecodeError("a candidate's id is not one")
-        return event
-    except RecursionError:
-        raise msgspec.DecodeError("nested too deeply") from None
-    except msgspec.ValidationError:
-        raw = msgspec.json.decode(line)
-        kind = raw.get("type") if isinstance(raw, dict) else None
-        if isinstance(kind, str) and kind not in _KNOWN:
-            return kind
-        raise
-
-
-def _ids(event: Event) -> Iterator[str]:
-    """Every candidate that an event names."""
-    for field in ("candidate", "duplicate_of"):
-        name = getattr(event, field, None)
-        if isinstance(name, str):
-            yield name
-    yield from getattr(event, "parents", ())
-    yield from getattr(event, "added", ())
-
-
-def _seq(line: bytes) -> int:
-    seq = msgspec.json.decode(line).get("seq")
-    return seq if isinstance(seq, int) else 0
-
-
-def _all_damaged(rest: bytes) -> bool:
-    for _, line in _lines(rest):
-        with contextlib.suppress(msgspec.MsgspecError):
-            _decode(line)
-            return False
-    return True
 
 
 def _freeze(folder: Path, number: int, source: str) -> dict[str, Any]:

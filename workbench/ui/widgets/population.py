@@ -125,11 +125,6 @@ class Population(ScrollView, can_focus=True):
         """Ids in the order of the lines."""
         return [key[-1] for key in self._keys]
 
-    @property
-    def filter_words(self) -> str:
-        """What the population is filtered by; "" for all."""
-        return " ".join(self._filter)
-
     def show(
         self, views: Mapping[CandidateId, CandidateView], changed: Iterable[CandidateId], target: str
     ) -> None:

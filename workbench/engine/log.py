@@ -1,0 +1,131 @@
+"""Reading a session's events.jsonl: whole lines are events, a torn tail is told apart from damage."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from workbench.core.errors import SessionError
+from workbench.core.events import Event, decode_event
+
+_ID = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+"""What a candidate may be called: it names files, and stands on the screen."""
+
+_KNOWN: frozenset[str] = frozenset(
+    event.__struct_config__.tag for event in get_args(Event) if isinstance(event.__struct_config__.tag, str)
+)
+
+
+class LogContents(msgspec.Struct, frozen=True):
+    """What was read of an events.jsonl."""
+
+    events: tuple[Event, ...]
+    seq: int
+    """The last event's number, events of unknown types included."""
+    good_bytes: int
+    """Length of the log up to its last whole line."""
+    torn_bytes: int
+    """What follows: a line whose writing was cut short."""
+    unknown: tuple[str, ...]
+    """Types of events that a newer version wrote; they are passed over."""
+    disordered: tuple[int, ...] = ()
+    """Lines whose event's number is not above the one before: copied, moved or written by another hand."""
+
+
+def read_log(path: Path) -> LogContents:
+    """Read a log. A torn tail is reported, not removed.
+
+    Raises:
+        SessionError: it cannot be read, or a line before its end is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SessionError(
+            f"{path} cannot be read: {error.strerror}.", do="Check the folder's permissions."
+        ) from None
+    events: list[Event] = []
+    unknown: dict[str, None] = {}
+    disordered: list[int] = []
+    seq, good, number = 0, 0, 0
+    for number, (start, line) in enumerate(_lines(data), 1):
+        end = start + len(line)
+        try:
+            event = _decode(line)
+        except msgspec.MsgspecError as error:
+            if _all_damaged(data[end:]):
+                break  # nothing whole follows: the last append was cut short
+            raise SessionError(
+                f"{path}:{number} is damaged ({error}).",
+                do="Restore the file, or delete that line to go on without it.",
+            ) from None
+        if isinstance(event, str):
+            unknown[event] = None
+        else:
+            events.append(event)
+        at = _seq(line) if isinstance(event, str) else event.seq
+        if at <= seq:
+            disordered.append(number)
+        seq = max(seq, at)
+        good = end
+    return LogContents(tuple(events), seq, good, len(data) - good, tuple(unknown), tuple(disordered))
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each line with its offset and its line feed; the last may lack it."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start) + 1 or len(data)
+        yield start, data[start:end]
+        start = end
+
+
+def _decode(line: bytes) -> Event | str:
+    """The event, or the type of one that this version does not know; raises msgspec.MsgspecError."""
+    if not line.endswith(b"\n"):
+        raise msgspec.DecodeError("no line feed at its end")
+    try:
+        line.decode()  # msgspec itself answers bad UTF-8 with another exception
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"not UTF-8: {error.reason}") from None
+    try:
+        event = decode_event(line)
+        if not all(_ID.fullmatch(name) for name in _ids(event)):
+            raise msgspec.DecodeError("a candidate's id is not one")
+        return event
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
+    except msgspec.ValidationError:
+        raw = msgspec.json.decode(line)
+        kind = raw.get("type") if isinstance(raw, dict) else None
+        if isinstance(kind, str) and kind not in _KNOWN:
+            return kind
+        raise
+
+
+def _ids(event: Event) -> Iterator[str]:
+    """Every candidate that an event names."""
+    for field in ("candidate", "duplicate_of"):
+        name = getattr(event, field, None)
+        if isinstance(name, str):
+            yield name
+    yield from getattr(event, "parents", ())
+    yield from getattr(event, "added", ())
+
+
+def _seq(line: bytes) -> int:
+    seq = msgspec.json.decode(line).get("seq")
+    return seq if isinstance(seq, int) else 0
+
+
+def _all_damaged(rest: bytes) -> bool:
+    for _, line in _lines(rest):
+        with contextlib.suppress(msgspec.MsgspecError):
+            _decode(line)
+            return False
+    return True
