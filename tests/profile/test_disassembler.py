@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reachable import open_to_others
 
 from tests.profile.conftest import Build
 from workbench.core.errors import JudgeError
@@ -101,7 +102,8 @@ def test_what_takes_nvdisasm_over_gets_nothing(tmp_path: Path) -> None:
     secret.write_text("key")
     script = tmp_path / "secret.sh"
     script.write_text("#!/bin/sh\n")
-    for path in (tmp_path, *tmp_path.parents[:3], folder, outside, secret, script):
+    open_to_others(tmp_path)
+    for path in (tmp_path, folder, outside, secret, script):
         path.chmod(0o777)  # so that only the sandbox stands between
     done = subprocess.run(
         [sys.executable, "-c", ATTEMPTS, tool, str(folder), str(outside), str(secret)],

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reachable import open_to_others
 
 from workbench.core.build import BuildFailure, CudaBuild, HostBuild
 from workbench.core.plan import CompileOptions
@@ -237,8 +238,7 @@ def test_the_sandbox_refuses_what_the_check_would_have_let_through(
     monkeypatch.setattr(client, "check_includes", lambda device: ())
     secret = tmp_path / "secret.h"
     secret.write_text("#define STOLEN_WORD 1\n")
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        os.chmod(folder, 0o755)
+    open_to_others(tmp_path)
     host = "host" in compiler.versions
     for path in (str(secret), "/etc/passwd", "../../../../../../../../etc/passwd"):
         text = f'#include "{path}"\n#ifndef STOLEN_WORD\n#error nothing was read\n#endif\n{SCALE}'

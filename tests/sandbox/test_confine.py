@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reachable import open_to_others
 
 from workbench.sandbox import landlock, libc
 
@@ -376,9 +377,7 @@ def test_a_shared_object_loads_from_a_descriptor_and_its_constructor_gets_nothin
 @needs_landlock
 def test_a_shared_object_loads_from_the_one_file_that_is_named(library: Path) -> None:
     shutil.copy(library, library.with_name("other.so"))
-    for folder in (library.parent, *library.parent.parents):
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(0o755)  # pytest's folders are private, the process becomes nobody
+    open_to_others(library.parent)
     results = confined(
         f"""
         confine(Policy(memory_bytes=2 << 30, read=({str(library)!r},)))
