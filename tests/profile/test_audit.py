@@ -116,6 +116,28 @@ def test_words_beside_the_parameters_are_refused_however_wide_the_read(build: Bu
     assert found == {what: {"constants"} for what in BESIDE}
 
 
+WORKSPACE = {
+    "asked for": "volatile unsigned* w = (unsigned*)cooperative_groups::details::get_grid_workspace();",
+    "copied out of the group": "auto g = cooperative_groups::this_grid(); volatile unsigned* w; memcpy(&w, &g, 8);",
+}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a", "sm_100a"])
+def test_the_workspace_of_grid_sync_is_not_the_candidates(build: Build, arch: str) -> None:
+    uses = {
+        "read": "y[0] = x[0] * *w;",
+        "written": "*w = n; y[0] = x[0] * 2;",
+        "told": "y[0] = x[0] * (long long)w;",
+    }
+    bodies = [f"{take} {use}" for take in WORKSPACE.values() for use in uses.values()]
+    bodies.append("cooperative_groups::this_grid().sync(); y[0] = x[0] * 2;")
+    lines = [f"{KERNEL} {{ {body} }}".replace(" k(", f" k{n}(") for n, body in enumerate(bodies)]
+    names = [f"k{n}" for n in range(len(lines))]
+    made = build("\n".join(["#include <cooperative_groups.h>", *lines]), *names, arch=arch)
+    found = [{f.what for f in audit(made, [name]).failed} for name in names]
+    assert found == [{"constants"}] * 6 + [set()]
+
+
 def test_a_trap_is_allowed(audited: Audit) -> None:
     assert not audited(f"{KERNEL} {{ if (n < 0) __trap(); y[0] = x[0] * 2; }}").findings
 

@@ -8,6 +8,7 @@ established is returned by name.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -171,6 +172,8 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
                 if instruction.name in _DEPENDENT:
                     why = f"{_DEPENDENT[instruction.name]} (griddepcontrol); launches run one after another here"
                     state.find("dependent launch", name, own_line(instruction), f"The kernel {why}.")
+            if layout is not None:
+                _check_workspace(state, kernel, function, layout)
             for instruction in transfers.stray(function, cubin, reached.addresses):
                 state.find("indirect call", name, own_line(instruction), _STRAY)
             flow = dataflow.follow(function, reached.addresses)
@@ -297,6 +300,25 @@ def _check_frames(state: _Audit, reached: Reached) -> None:
                 computed |= re.fullmatch(r"\[(?:R1|RZ|R1\+0x[0-9a-f]+|0x[0-9a-f]+)\]", address) is None
     if returns and computed:
         state.unchecked["return addresses beside local arrays that are written at computed indices"] = None
+
+
+def _check_workspace(state: _Audit, kernel: Kernel, function: SassFunction, layout: ConstantLayout) -> None:
+    """What grid.sync() counts in outlives the launch, so its address may serve cooperative groups alone."""
+    seeds = [
+        number
+        for number, instruction in enumerate(function.instructions)
+        if any(read.bank == 0 and read.offset in layout.grid_sync for read in constant_reads(instruction))
+    ]
+    used = timers.handed_on(function, seeds, _in_groups) if seeds else None
+    if used is not None:
+        why = "The kernel uses the workspace of grid.sync(), which outlives the launch; call sync() instead."
+        state.find("constants", kernel.name, own_line(used), why)
+
+
+def _in_groups(instruction: Instruction) -> bool:
+    """Whether only cooperative groups' own lines lie between an instruction and the candidate's."""
+    places = list(itertools.takewhile(lambda place: not is_own(place), instruction.chain))
+    return bool(places) and all("cooperative_groups" in place.file for place in places)
 
 
 def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction, function: SassFunction) -> None:

@@ -9,7 +9,7 @@ between sleeps; all else (a store, an address, a branch whose two sides do diffe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from workbench.profile.constants import TIMERS
@@ -53,9 +53,29 @@ def escape(function: SassFunction) -> Instruction | None:
     return _Timers(function).first_escape()
 
 
+def handed_on(
+    function: SassFunction, seeds: Collection[int], may: Callable[[Instruction], bool]
+) -> Instruction | None:
+    """The first instruction that does more than arithmetic with what `seeds` made, and that `may` not.
+
+    Args:
+        seeds: numbers of instructions.
+    """
+    followed = _Timers(function, seeds=frozenset(seeds), may=may)
+    for number, held in enumerate(followed.follow(set())):
+        instruction = function.instructions[number]
+        if held and not may(instruction) and followed.lets_out(number, held):
+            return instruction
+    return None
+
+
 @dataclass
 class _Timers:
     function: SassFunction
+    seeds: frozenset[int] = frozenset()
+    """Instructions whose results are followed; none: those that read a timer."""
+    may: Callable[[Instruction], bool] = lambda instruction: False
+    """Whose comparisons (with null) tell nothing."""
     after: list[list[int]] = field(default_factory=list)
     effects: list[_Effect] = field(default_factory=list)
     calls: bool = False
@@ -63,18 +83,20 @@ class _Timers:
     def __post_init__(self) -> None:
         self.after = _successors(self.function)
         self.effects = [_effect(i) for i in self.function.instructions]
+        code = self.function.instructions
+        self.seeds = self.seeds or frozenset(n for n, i in enumerate(code) if reads_timer(i))
         self.calls = any(i.name == "CALL" for i in self.function.instructions)
 
     def first_escape(self) -> Instruction | None:
         code = self.function.instructions
         by_chance: set[int] = set()
         while True:
-            tainted = self._follow(by_chance)
+            tainted = self.follow(by_chance)
             grown = set(by_chance)
             for number, instruction in enumerate(code):
                 if not tainted[number]:
                     continue
-                if self._lets_out(number, tainted[number]):
+                if self.lets_out(number, tainted[number]):
                     return instruction
                 if len(self.after[number]) > 1 and instruction.name == "BRA":
                     if not self._decides(number) & tainted[number]:
@@ -87,11 +109,11 @@ class _Timers:
                 return None
             by_chance = grown
 
-    def _follow(self, by_chance: set[int]) -> list[frozenset[str]]:
+    def follow(self, by_chance: set[int]) -> list[frozenset[str]]:
         """What may hold something of a timer before each instruction; `by_chance` run or not as a timer decides."""
         code = self.function.instructions
         before: list[frozenset[str]] = [frozenset()] * len(code)
-        todo = [n for n, i in enumerate(code) if reads_timer(i)] + sorted(by_chance)
+        todo = [*sorted(self.seeds), *sorted(by_chance)]
         while todo:
             number = todo.pop()
             out = self._after(number, before[number], number in by_chance)
@@ -103,8 +125,13 @@ class _Timers:
 
     def _after(self, number: int, held: frozenset[str], by_chance: bool) -> frozenset[str]:
         instruction, effect = self.function.instructions[number], self.effects[number]
-        if by_chance or reads_timer(instruction) or self._decides(number) & held:
-            return held | effect.writes
+        if by_chance or number in self.seeds or self._decides(number) & held:
+            told = (
+                {name for name in effect.writes if "P" not in name}
+                if self.may(instruction)
+                else effect.writes
+            )
+            return held | told
         return held if instruction.predicate else held - effect.writes
 
     def _decides(self, number: int) -> frozenset[str]:
@@ -112,7 +139,8 @@ class _Timers:
         guard = self.function.instructions[number].predicate.lstrip("!")
         return self.effects[number].reads | ({guard} if guard else set())
 
-    def _lets_out(self, number: int, held: frozenset[str]) -> bool:
+    def lets_out(self, number: int, held: frozenset[str]) -> bool:
+        """Whether an instruction does more than arithmetic with what is `held`."""
         instruction, effect = self.function.instructions[number], self.effects[number]
         if instruction.name in _ARITHMETIC | _SLEEPS:
             return False
