@@ -94,6 +94,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "several_outputs": {"one_kernel": "pass", "count_from_one": "poison", "or_equal": "numerics"},
     "library_step": {
         "library_product": "pass",
+        "own_kernel_for_even_sizes": "pass",
         "library_and_trivia": "pass",
         "library_only": "audit",
         "library_and_copy": "audit",
