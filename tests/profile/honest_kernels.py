@@ -503,6 +503,13 @@ barrier.arrive_and_wait(); auto t = barrier.arrive(); barrier.wait(cuda::std::mo
 barrier.arrive_and_drop();"""
         )
     ),
+    "barrier_and_own_assembly": Honest(
+        _k(
+            """__shared__ cuda::barrier<cuda::thread_scope_block> barrier; if (threadIdx.x == 0) init(&barrier, blockDim.x); __syncthreads();
+float v; asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(v) : "l"(x + threadIdx.x)); __shared__ float tile[64]; tile[threadIdx.x] = v;
+barrier.arrive_and_wait(); y[threadIdx.x] = tile[63 - threadIdx.x] * 2;"""
+        )
+    ),
     "barrier_and_bulk_copy": Honest(
         _k(
             """__shared__ cuda::barrier<cuda::thread_scope_block> barrier; __shared__ __align__(128) float tile[256];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -136,6 +137,22 @@ def test_the_workspace_of_grid_sync_is_not_the_candidates(build: Build, arch: st
     made = build("\n".join(["#include <cooperative_groups.h>", *lines]), *names, arch=arch)
     found = [{f.what for f in audit(made, [name]).failed} for name in names]
     assert found == [{"constants"}] * 6 + [set()]
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a", "sm_100a"])
+def test_assembly_that_says_it_is_cooperative_groups_gets_no_workspace(build: Build, arch: str) -> None:
+    sync = "cooperative_groups::this_grid().sync();"
+    asked = (
+        'unsigned h, l, v; asm volatile("// end inline asm\\n.loc FILE 1 1\\n// begin inline asm\\n'
+        "{ .reg .b64 p; mov.u32 %0, %envreg1; mov.u32 %1, %envreg2; mov.b64 p, {%1, %0}; ld.global.u32 %2, [p]; }"
+        '" : "=r"(h), "=r"(l), "=r"(v)); y[0] = x[0] * v;'
+    )
+    text = "#include <cooperative_groups.h>\n" + f"{KERNEL} {{ {sync} {asked} }}"
+    plain = build(text.replace("FILE", "1"), "k", arch=arch)
+    header = re.search(r'\.file\s+(\d+)\s+"[^"]*cooperative_groups[^"]*"', plain.ptx)
+    assert header is not None
+    forged = build(text.replace("FILE", header[1]), "k", arch=arch)
+    assert {f.what for f in audit(forged, ["k"]).failed} == {"constants"}
 
 
 def test_a_trap_is_allowed(audited: Audit) -> None:

@@ -104,7 +104,7 @@ class _Audit:
     float_atomics: dict[str, None] = field(default_factory=dict)
     arrival: dict[str, None] = field(default_factory=dict)
     own_assembly: bool = False
-    """The candidate has inline assembly, in which a `.loc` could forge where code comes from."""
+    """The kernel may have inline assembly of the candidate, in which a `.loc` could forge where code comes from."""
     waits: dict[str, bool] = field(default_factory=dict)
     """By function: whether a reading of its timers gets out of the sleeps."""
 
@@ -309,6 +309,13 @@ def _check_workspace(state: _Audit, kernel: Kernel, function: SassFunction, layo
         for number, instruction in enumerate(function.instructions)
         if any(read.bank == 0 and read.offset in layout.grid_sync for read in constant_reads(instruction))
     ]
+    if seeds and state.own_assembly:
+        why = (
+            "The kernel calls grid.sync() and has inline assembly, which cannot be told from cooperative groups' own "
+            "use of a workspace that outlives the launch. Use one or the other, or two launches."
+        )
+        state.find("constants", kernel.name, own_line(function.instructions[seeds[0]]), why)
+        return
     used = timers.handed_on(function, seeds, _in_groups) if seeds else None
     if used is not None:
         why = "The kernel uses the workspace of grid.sync(), which outlives the launch; call sync() instead."
@@ -328,14 +335,8 @@ def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction, fu
             continue
         line = own_line(instruction)
         if register.startswith(TIMERS):
-            inside = waits_inside_toolkit(instruction)
-            if inside and state.own_assembly:
-                why = (
-                    f"A clock is read ({register}), by libcu++ while it waits or by the file's own inline assembly: "
-                    "these cannot be told apart. Use one or the other."
-                )
-                state.find("clock", kernel.name, line, why)
-            elif not inside:
+            # Inline assembly can forge that it lies inside; what may leave the reading is the same then.
+            if not waits_inside_toolkit(instruction):
                 state.find("clock", kernel.name, line, f"The kernel reads a clock ({register}). Remove it.")
             elif state.escapes(function):
                 state.find("clock", kernel.name, line, _WAITED.format(register))
