@@ -68,6 +68,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"random seed {_SEED} (WORKBENCH_TEST_SEED={_SEED} draws the same again)")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:  # for --dist loadgroup: a file stays whole unless it says what in it belongs together
         if not item.get_closest_marker("xdist_group"):
