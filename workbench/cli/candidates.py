@@ -51,9 +51,13 @@ def read_candidate(path: Path) -> CandidateFile:
     Raises:
         UsageError: it is missing, no file, unreadable, or too large to be a candidate.
     """
-    plan = path.with_suffix(".plan.py")
-    source = from_file(str(path), _read(path), lambda: _read(plan) if plan.is_file() else None)
-    return CandidateFile(str(path), source)
+    text = _read(path)
+
+    def beside() -> bytes | None:
+        plan = path.with_suffix(".plan.py")
+        return _read(plan) if plan.is_file() else None
+
+    return CandidateFile(str(path), from_file(str(path), text, beside))
 
 
 def _read(path: Path) -> bytes:
