@@ -60,6 +60,8 @@ class Honest:
     on: Callable[[int], bool] = lambda arch: True
     tables: tuple[str, ...] = ()
     """Initialised globals that it reaches."""
+    unchecked: frozenset[str] = frozenset()
+    """What cannot be established of it on some architectures."""
 
 
 def _k(body: str, before: str = "", attributes: str = "") -> str:
@@ -237,7 +239,9 @@ __syncthreads(); y[blockIdx.x] = before + mine;"""
             before="struct NAME_base { virtual __device__ float f(float v) = 0; };"
             " struct NAME_a : NAME_base { __device__ float f(float v) override { return v * 2; } };"
             " struct NAME_b : NAME_base { __device__ float f(float v) override { return v + 2; } };",
-        )
+        ),
+        # The object that is chosen lies in local memory, and its function is really called on sm_90.
+        unchecked=frozenset(["return addresses beside local arrays that are written at computed indices"]),
     ),
     "function_pointer": Honest(
         _k(
