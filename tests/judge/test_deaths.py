@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from workbench.core.errors import JudgeError
 from workbench.core.messages import Judge, LoadTask
 from workbench.core.verdict import Gate, Verdict
 from workbench.judge.worker.bench import Bench
 from workbench.judge.worker.cancelled import Cancelled
+from workbench.judge.worker.overflow import Overflows
 from workbench.runner.compiler.client import Compiler
 from workbench.runner.compiler.messages import BuildAnswer, BuildRequest, Ended
 from workbench.runner.host.client import HostRunner
@@ -54,15 +56,17 @@ def compiler(bench: Bench) -> Mortal:
     return bench._parts.compiler
 
 
-def judged(bench: Bench, mark: str, *, until: str) -> tuple[dict[str, Gate], Verdict | None]:
-    """The gates of an honest candidate up to `until`, and its verdict where that ended before."""
+def judged(
+    bench: Bench, mark: str, *, until: str, name: str = "shuffles"
+) -> tuple[dict[str, Gate], Verdict | None]:
+    """The gates of a candidate up to `until`, and its verdict where that ended before."""
     gates: dict[str, Gate] = {}
 
     def tick(name: str, gate: Gate | None) -> None:
         if gate is not None:
             gates[name] = gate
 
-    source = (FOLDER / "shuffles.cu").read_bytes() + f"\n// {mark}\n".encode()
+    source = (FOLDER / f"{name}.cu").read_bytes() + f"\n// {mark}\n".encode()
     request = Judge(candidate="c1", source=source, path="x.cu")
     try:
         return gates, bench.judge(request, tick, lambda: until in gates).verdict
@@ -121,3 +125,16 @@ def test_a_call_whose_runner_was_killed_is_made_once_more(
     else:
         assert verdict is not None and verdict.outcome == outcome and verdict.failed_gate is None
         assert "killed" in verdict.first_line and calls == 2
+
+
+def test_a_race_that_was_seen_stands_when_following_full_sizes_fails(
+    bench: Bench, compiler: Mortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def follow(self: Overflows, *rest: object) -> None:
+        raise JudgeError("The runner was lost.")
+
+    monkeypatch.setattr(Overflows, "follow", follow)
+    monkeypatch.setattr(Overflows, "address_space", 1 << 20)
+    _, verdict = judged(bench, "raced", until="never", name="missing_barrier")
+    assert verdict is not None and verdict.failed_gate == "determinism", verdict
+    assert next(g for g in verdict.gates if g.name == "determinism").evidence["other_line"] > 0

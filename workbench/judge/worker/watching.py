@@ -6,6 +6,7 @@ could not see everything, the gates keep what they then cannot establish in `unc
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -146,7 +147,9 @@ def watch(judging: Judging, stage: Stage, prepared: Prepared, plain: Run) -> Wat
                 seed=judging.drawn.at("watched", *place),
             )
             if space:
-                judging.overflows.follow(build, runner)
+                # What the run above saw stands, whatever becomes of this one: it is tried again later, and said there.
+                with contextlib.suppress(JudgeError):
+                    judging.overflows.follow(build, runner)
     except JudgeError as error:
         return Watched(why=str(error))
     judging.checkpoint()
