@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 _SEED = int(os.environ.get("WORKBENCH_TEST_SEED") or int.from_bytes(os.urandom(4), "little"))
+SLOWEST_FILES = 25
 _FOLDER_VARIABLES = ("CACHE", "CONFIG", "DATA", "STATE")
 
 
@@ -66,6 +67,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"random seed {_SEED} (WORKBENCH_TEST_SEED={_SEED} draws the same again)")
+    # With --durations the files too, since a file of a thousand quick tests is in no list of slow ones.
+    if terminalreporter.config.getoption("durations"):
+        spent: dict[str, float] = {}
+        for report in (r for reports in terminalreporter.stats.values() for r in reports):
+            if isinstance(report, pytest.TestReport):
+                file = report.nodeid.partition("::")[0]
+                spent[file] = spent.get(file, 0.0) + report.duration
+        slowest = sorted(spent.items(), key=lambda item: -item[1])[:SLOWEST_FILES]
+        terminalreporter.write_line(", ".join(f"{file} {seconds:.0f} s" for file, seconds in slowest))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
