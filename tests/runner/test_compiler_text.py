@@ -147,6 +147,28 @@ def test_a_log_becomes_diagnostics_at_the_candidates_lines() -> None:
     assert "no host code" in found[2].message
 
 
+NAMES = """__nv_name_map(2): error: identifier "scales" is undefined
+  #pragma nv_mangled_name workbench_probe_ea7bf2eba03dcf1122dc47a2<decltype(scales)>
+                                                                            ^
+
+__nv_name_map(2): error: Name expression cannot form address of a non-__global__/__tile_global__ function. Input name expression was: " workbench_probe_ea7bf2eba03dcf1122dc47a2 < decltype ( scales ) >"
+  #pragma nv_mangled_name workbench_probe_ea7bf2eba03dcf1122dc47a2<decltype(scales)>
+                          ^
+
+__nv_name_map(3): error: Error in parsing name expression for lowered name lookup. Input name expression was: " scales"
+  #pragma nv_mangled_name scales
+                          ^
+
+3 errors detected in the compilation of "candidate.cu".
+"""
+
+
+def test_a_kernel_that_is_not_there_is_named_even_where_nvrtc_says_so_only_of_our_probe() -> None:
+    (found,) = nvrtc_diagnostics(NAMES, 'extern "C" __global__ void scale(float* x) {}')
+    assert found.message.startswith('There is no kernel "scales" for the plan to launch')
+    assert found.message.endswith("The file's kernels: scale.") and "probe" not in found.message
+
+
 def test_the_same_error_of_both_compilers_is_shown_once() -> None:
     cuda = (Diagnostic("identifier is undefined", 4, 5), Diagnostic("other", 9, 1))
     host = (Diagnostic("was not declared in this scope", 4, 5), Diagnostic("only here", 11, 1))
