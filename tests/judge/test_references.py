@@ -15,7 +15,8 @@ from workbench.core.errors import TaskError
 from workbench.core.task import SizeSpec
 from workbench.judge.worker import references
 from workbench.judge.worker.references import OtherSizes, Prepared, References, prepare
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 
 NORM = Path(__file__).parent / "candidates" / "norm" / "task.py"
 

@@ -12,7 +12,8 @@ from workbench.core.plan import CompileOptions, Plan
 from workbench.judge.worker.references import Prepared, prepare
 from workbench.judge.worker.results import accuracies, alike, differing, results_of
 from workbench.judge.worker.runs import Run, Stage, tensor_bytes
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 from workbench.runner.host.client import HostRunner
 
 CACHE = Path(__file__).parent / "candidates" / "kv_cache" / "task.py"

@@ -11,7 +11,8 @@ from workbench.core.task import Output
 from workbench.core.tensors import contiguous
 from workbench.judge.worker.compare import Bar, bars, index_bar, mismatch
 from workbench.judge.worker.references import Prepared, prepare
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 from workbench.judge.worker.ties import Source, computed_source
 
 ROUTER = Path(__file__).parent / "task" / "kernelbench" / "topk_router.py"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 
 KERNELBENCH = Path(__file__).parent / "kernelbench"
 HEAD = "import torch\nimport torch.nn as nn\n"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from workbench.judge.worker.task.cases import CASES, STATE_CASES
-from workbench.judge.worker.task.loader import Case, LoadedTask
+from workbench.judge.worker.task.loaded import Case, LoadedTask
 
 Load = Callable[..., LoadedTask]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from workbench.core.errors import TaskError
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 
 Load = Callable[..., LoadedTask]
 

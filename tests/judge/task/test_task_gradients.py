@@ -12,7 +12,8 @@ from workbench.core.errors import TaskError
 from workbench.judge.worker.compare import bars, mismatch
 from workbench.judge.worker.references import prepare
 from workbench.judge.worker.task.gradients import GRADIENT_CASES
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 
 Write = Callable[..., Path]
 

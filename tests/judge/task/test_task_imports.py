@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from workbench.core.errors import TaskError
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 
 TASK = """
 import torch

@@ -18,7 +18,8 @@ from workbench.dialect.planner import Planner
 from workbench.dialect.skeleton import skeleton
 from workbench.dialect.source import CandidateSource, split
 from workbench.judge.worker.task.limits import HOST_WORK
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 from workbench.judge.worker.task.signature import dtype_name
 
 KERNELBENCH = Path(__file__).parent / "kernelbench"

@@ -9,7 +9,7 @@ import torch
 
 from workbench.core.task import SizeSpec
 from workbench.judge.worker.task.expected import one_ulp
-from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.task.loaded import LoadedTask
 
 Load = Callable[..., LoadedTask]
 Loaded = Callable[[str], LoadedTask]

@@ -11,7 +11,7 @@ import pytest
 from workbench.core.errors import TaskError
 from workbench.judge.worker.task.limits import HOST_WORK
 from workbench.judge.worker.task.literals import literals, override
-from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.task.loaded import LoadedTask
 from workbench.judge.worker.task.shrinking import shrunk
 
 Load = Callable[..., LoadedTask]

@@ -26,8 +26,9 @@ from workbench.core.plan import (
 from workbench.core.tensors import contiguous
 from workbench.runner.host.arena import Arena, BufferSpec, Damage
 from workbench.runner.host.build import compile_host
-from workbench.runner.host.client import HostRunner, HostRunners
+from workbench.runner.host.client import HostRunner
 from workbench.runner.host.faults import CallReport
+from workbench.runner.host.pool import HostRunners
 from workbench.runner.host.toolchain import Prepared, find_toolchain, prepare
 
 KERNELS = Path(__file__).parent

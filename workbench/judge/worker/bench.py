@@ -20,7 +20,7 @@ from workbench.profile.device import FALLBACK, default_arch
 
 if TYPE_CHECKING:
     from workbench.judge.worker.parts import Parts
-    from workbench.judge.worker.task.loader import LoadedTask
+    from workbench.judge.worker.task.loaded import LoadedTask
 
 HOST_TIMEOUT_S = 20.0
 """Limit of one launch on the host target (docs/design.md, section 7)."""

@@ -29,10 +29,10 @@ from workbench.judge.worker.references import Prepared, prepare
 from workbench.judge.worker.results import results_of
 from workbench.judge.worker.runs import Run, Stage, as_tensor
 from workbench.judge.worker.seeds import fresh_seed
-from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.task.loaded import LoadedTask
 from workbench.profile.audit import AuditReport
 from workbench.runner.compiler.client import Builds
-from workbench.runner.host.client import HostRunners
+from workbench.runner.host.pool import HostRunners
 
 OUTPUT_BYTES = 64 << 10
 OUTPUT_LINES = 1_000

@@ -30,7 +30,7 @@ from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherS
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.cases import NON_FINITE
-from workbench.judge.worker.task.loader import LoadedTask
+from workbench.judge.worker.task.loaded import LoadedTask
 from workbench.judge.worker.watching import Instrumented, Watched
 from workbench.profile.audit import AuditReport
 from workbench.profile.listing import listing

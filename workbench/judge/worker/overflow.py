@@ -19,7 +19,7 @@ from workbench.core.tensors import ITEMSIZE
 from workbench.judge.worker import watching
 from workbench.judge.worker.outcome import Finding
 from workbench.judge.worker.runs import layout_of, tensor_bytes
-from workbench.judge.worker.task.loader import Case
+from workbench.judge.worker.task.loaded import Case
 from workbench.runner.host.accesses import AccessFinding
 from workbench.runner.host.client import HostRunner
 from workbench.runner.host.far import PERIOD, FarMemory, FarSpec, agreed, follow, needs_following

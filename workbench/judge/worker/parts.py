@@ -14,7 +14,8 @@ from workbench.dialect.planner import Planner
 from workbench.profile import sass
 from workbench.profile.audit import AuditReport, audit
 from workbench.runner.compiler.client import Builds, Compiler
-from workbench.runner.host.client import HostRunner, HostRunners
+from workbench.runner.host.client import HostRunner
+from workbench.runner.host.pool import HostRunners
 from workbench.sandbox import Evidence
 
 AUDITS_KEPT = 256

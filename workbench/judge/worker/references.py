@@ -19,7 +19,7 @@ from workbench.dialect.backward import backward_size
 from workbench.judge.worker.compare import CONDITION_SLACK, Bar, Tolerance, bars, index_bar
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.expected import Expected
-from workbench.judge.worker.task.loader import Case, LoadedTask
+from workbench.judge.worker.task.loaded import Case, LoadedTask
 from workbench.judge.worker.ties import computed_source
 
 Wait = Callable[[Future[Any]], Any]

@@ -25,7 +25,7 @@ from workbench.core.task import Output, SizeSpec
 from workbench.core.tensors import TensorSpec
 from workbench.dialect.backward import size_of
 from workbench.judge.worker.outcome import Faulted
-from workbench.judge.worker.task.loader import Case
+from workbench.judge.worker.task.loaded import Case
 from workbench.runner.host.arena import Arena, BufferSpec, Damage
 from workbench.runner.host.client import HostRunner, RunnerLostError
 from workbench.runner.host.faults import CallReport
