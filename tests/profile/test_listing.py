@@ -46,6 +46,12 @@ def test_a_listing_that_is_too_long_says_where_it_is_cut_off(
     assert text.endswith("// cut off here: more than 5 instructions\n")
 
 
+def test_a_function_whose_name_is_longer_than_a_line_is_cut_where_it_stands(build: Build) -> None:
+    name = "f" * 5000
+    text = listing(build(KERNEL.replace("twice", name), "double_all"))
+    assert "ffff" in text and "…" in text and max(map(len, text.splitlines())) <= module.MAX_LINE + 40
+
+
 def test_without_a_disassembler_there_is_no_listing(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     built = build(KERNEL.replace("x + x", "x * x"), "double_all")
     monkeypatch.setattr(sass, "find_nvdisasm", lambda: None)

@@ -12,6 +12,9 @@ from workbench.profile.sass import Instruction, SassFunction, disassemble
 MAX_INSTRUCTIONS = 50_000
 """Of one build; about 4 MB of text, and 0.1 s."""
 
+MAX_LINE = 400
+"""Characters: a call names what it calls, and a name may be as long as the source."""
+
 _PROBE = "workbench_probe_"
 """The compiler's own kernel, by which it learns the types of name expressions; no plan launches it."""
 
@@ -34,7 +37,9 @@ def listing(build: CudaBuild) -> str:
             continue
         name = named.get(function.symbol)
         what = f"{name}  ({function.symbol})" if name not in (None, function.symbol) else function.symbol
-        lines += [f"// {what}: {len(function.instructions)} instructions, {build.arch}, {build.version}"]
+        lines.append(
+            f"// {_cut(what)}: {len(function.instructions)} instructions, {build.arch}, {build.version}"
+        )
         lines += _lines(function, left)
         left -= len(function.instructions)
         if left < 0:
@@ -50,14 +55,18 @@ def _lines(function: SassFunction, most: int) -> Iterator[str]:
         labels.setdefault(number, []).append(label)
     shown = 0
     for number, instruction in enumerate(function.instructions[: max(most, 0)]):
-        yield from (f"{label}:" for label in labels.get(number, ()))
+        yield from (f"{_cut(label)}:" for label in labels.get(number, ()))
         line = _line_of(instruction)
         guard = f"@{instruction.predicate}" if instruction.predicate else ""
         text = (
             f"  /*{instruction.offset:04x}*/  {guard:>5} {instruction.opcode} {instruction.operands}".rstrip()
         )
-        yield f"{text} ;" + (f"  // line {line}" if line and line != shown else "")
+        yield f"{_cut(text)} ;" + (f"  // line {line}" if line and line != shown else "")
         shown = line
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"
 
 
 def _line_of(instruction: Instruction) -> int:

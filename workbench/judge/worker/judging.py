@@ -41,6 +41,8 @@ Ticker = Callable[[str, Gate | None], None]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 LISTED = 4
 """Builds whose machine code goes into a listing; most plans have one."""
+LISTED_BYTES = 8 << 20
+"""Of all of them: the verdict has to fit into a frame beside it."""
 LOOK_UP_S = 0.25
 """How often a wait for the reference looks whether the verdict is still wanted."""
 TOTAL_S = 900.0
@@ -274,7 +276,12 @@ class Judging:
         """The machine code of every build that was audited; nothing is disassembled for it."""
         done = [b for b in self.builds.values() if b.audit is not None and b.audit.done()]
         cubins = {b.cuda.cubin: b.cuda for b in done if b.audit is not None and b.audit.exception() is None}
-        return "\n".join(listing(cuda) for cuda in list(cubins.values())[:LISTED])
+        text = "\n".join(listing(cuda) for cuda in list(cubins.values())[:LISTED])
+        kept = text.encode()[:LISTED_BYTES]
+        if len(kept) < LISTED_BYTES:
+            return text
+        whole = kept.decode("utf-8", "ignore").rpartition("\n")[0]
+        return f"{whole}\n// cut off here: more than {LISTED_BYTES >> 20} MiB of text\n"
 
     def _through(self) -> str | None:
         """The name of the gate that failed, or None."""
