@@ -75,6 +75,27 @@ def test_the_last_used_session_of_the_same_task_and_target_is_resumed(
     assert list(engine_sessions.all_sessions(tmp_path / "nothing")) == []
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"type":"session_started","task_path":"\xff","task_name":"t","version":"1","target":"host"}\n',
+        b'{"type":"session_started","x":' + b"[" * 5000 + b"]" * 5000 + b"}\n",
+        b'{"type":"noticed","text":"no first event"}\n',
+        b'{"type":"of_a_newer_version"}\n',
+        b"\0" * 700,
+        b"",
+    ],
+    ids=["not UTF-8", "deep", "another event", "unknown event", "zeros", "empty"],
+)
+def test_a_session_whose_first_line_is_damaged_hides_no_other(sessions: Path, damage: bytes) -> None:
+    broken, whole = started(sessions, "a.py"), started(sessions, "b.py")
+    (broken / "events.jsonl").write_bytes(damage)
+    assert whole.name in run().output
+    assert [s.name for s in summaries(sessions)] == [whole.name]
+    assert last_session(sessions, "b.py") == whole
+    assert last_session(sessions, "a.py") is None
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(command, list(arguments), catch_exceptions=False)
 

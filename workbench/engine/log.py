@@ -56,7 +56,7 @@ def read_log(path: Path) -> LogContents:
     for number, (start, line) in enumerate(_lines(data), 1):
         end = start + len(line)
         try:
-            event = _decode(line)
+            event = decode_line(line)
         except msgspec.MsgspecError as error:
             if _all_damaged(data[end:]):
                 break  # nothing whole follows: the last append was cut short
@@ -85,8 +85,12 @@ def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
         start = end
 
 
-def _decode(line: bytes) -> Event | str:
-    """The event, or the type of one that this version does not know; raises msgspec.MsgspecError."""
+def decode_line(line: bytes) -> Event | str:
+    """The event of a whole line, or the type of one that this version does not know.
+
+    Raises:
+        msgspec.MsgspecError: it is none, whatever is wrong with it.
+    """
     if not line.endswith(b"\n"):
         raise msgspec.DecodeError("no line feed at its end")
     try:
@@ -126,6 +130,6 @@ def _seq(line: bytes) -> int:
 def _all_damaged(rest: bytes) -> bool:
     for _, line in _lines(rest):
         with contextlib.suppress(msgspec.MsgspecError):
-            _decode(line)
+            decode_line(line)
             return False
     return True

@@ -16,6 +16,7 @@ import msgspec
 from workbench.core.errors import SessionError
 from workbench.core.events import SessionStarted
 from workbench.core.locate import EVENT_LOG, is_session
+from workbench.engine.log import decode_line
 
 _IGNORE = """\
 # Made by workbench: sessions are yours and stay out of version control; shipped examples stay in.
@@ -92,9 +93,10 @@ def started(folder: Path) -> SessionStarted | None:
     try:
         with open(folder / EVENT_LOG, "rb") as log:
             line = log.readline(_FIRST_LINE_LIMIT)
-        return msgspec.json.decode(line, type=SessionStarted)
+        event = decode_line(line)
     except (OSError, msgspec.MsgspecError):
         return None
+    return event if isinstance(event, SessionStarted) else None
 
 
 def all_sessions(root: Path) -> Iterator[tuple[Path, SessionStarted]]:
