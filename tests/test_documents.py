@@ -53,8 +53,10 @@ def _help(*words: str) -> str:
 def test_the_readme_has_the_two_lines_and_ci_runs_the_second() -> None:
     assert OPEN_LINE in _shell_lines(ROOT / "README.md")
     assert TEST_LINE in _shell_lines(ROOT / "README.md")
+    # The same two commands, each on a line of its own: tests/test_ci_run.py says why.
     ci = (ROOT / ".ci" / "run").read_text()
-    assert re.search(r"^pip install -q -e '\.\[test\]' && pytest$", ci, flags=re.MULTILINE)
+    assert f'say "the README\'s test line: {TEST_LINE}"' in ci
+    assert re.search(r"^pip install -q -e '\.\[test\]'\npytest$", ci, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("line", _workbench_lines())
