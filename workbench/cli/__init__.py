@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from workbench import __version__
+from workbench.cli.output import complain, standard_output
 from workbench.cli.plain import plain
 from workbench.core.errors import WorkbenchError
 
@@ -26,6 +28,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 class Commands(click.Group):
     """Finds commands by name without importing them; anything else is a task to open."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with standard_output():  # --help and --version write from here
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # Here and not around all: click itself would exit with 1 where the reader went away.
+        with standard_output():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -70,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         workbench.main(args=list(argv) if argv is not None else None, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        complain(error.show)
         sys.exit(2)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
@@ -78,5 +91,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except WorkbenchError as error:
         # It may quote a task's, a candidate's or a file's words, which must not drive the terminal.
-        click.echo(f"workbench: {plain(str(error))}", err=True)
+        said = f"workbench: {plain(str(error))}"
+        complain(lambda: click.echo(said, err=True))
         sys.exit(error.exit_code)

@@ -221,10 +221,6 @@ def command(
         if report is not None:
             report.write_unjudged(located.name, [file.path for file in files], str(error))
         raise
-    except BrokenPipeError:
-        # `verify ... | head`: whoever read us has enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(141)
     finally:
         show.progress("")
     if report is not None:
