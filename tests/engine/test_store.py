@@ -316,7 +316,9 @@ def test_appending_and_writing_leave_no_file_open(folder: Path) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
-@pytest.mark.parametrize("change", ["copied", "moved", "forged"])
+@pytest.mark.parametrize(
+    "change", ["copied", "moved", "forged", "removed", "first removed", "added", "added last", "renumbered"]
+)
 def test_a_log_whose_lines_do_not_follow_one_another_opens_with_a_warning(folder: Path, change: str) -> None:
     written(folder)
     log = folder / "events.jsonl"
@@ -325,13 +327,24 @@ def test_a_log_whose_lines_do_not_follow_one_another_opens_with_a_warning(folder
         lines.insert(3, lines[1])
     elif change == "moved":
         lines[1], lines[2] = lines[2], lines[1]
+    elif change == "removed":
+        del lines[2]
+    elif change == "first removed":
+        del lines[0]
+    elif change == "added":
+        lines.insert(3, encode_event(CandidateMarked(candidate="c1", mark="accepted", seq=100)) + b"\n")
+    elif change == "added last":
+        lines.append(encode_event(CandidateMarked(candidate="c1", mark="accepted", seq=100)) + b"\n")
+    elif change == "renumbered":
+        lines[3] = lines[3].replace(b'"seq":4', b'"seq":40')
     else:
         lines.append(b'{"type":"noticed","text":"all is well"}\n')
     log.write_bytes(b"".join(lines))
     store, state = Store.open(folder)
     store.close()
     assert "changed by another hand" in state.notices[-1].text
-    assert state.seq == store.seq == 6
+    assert state.seq == store.seq
+    assert state.seq > max(e.seq for e in read_log(log).events[:-1])  # no number is given twice
 
 
 @pytest.mark.parametrize("name", ["../../etc/x", "/etc/x", "..", "", "c1\x1b[31m", "c1\u202e", "c" * 101])

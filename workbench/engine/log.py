@@ -34,7 +34,7 @@ class LogContents(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...]
     """Types of events that a newer version wrote; they are passed over."""
     disordered: tuple[int, ...] = ()
-    """Lines whose event's number is not above the one before: copied, moved or written by another hand."""
+    """Lines whose event's number is not the next one: copied, moved, added, or what stood before them is gone."""
 
 
 def read_log(path: Path) -> LogContents:
@@ -69,7 +69,7 @@ def read_log(path: Path) -> LogContents:
         else:
             events.append(event)
         at = _seq(line) if isinstance(event, str) else event.seq
-        if at <= seq:
+        if at != seq + 1:  # the engine leaves no number out: a refused append gives its numbers back
             disordered.append(number)
         seq = max(seq, at)
         good = end
