@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from engine_world import World, until
+from kill9_rounds import Shown
 
 from workbench.core.errors import SessionError
-from workbench.core.events import Event
+from workbench.core.events import CandidateAdded
 from workbench.core.messages import (
     CancelCandidate,
     EventHappened,
@@ -19,7 +20,6 @@ from workbench.core.messages import (
     SubmitCandidate,
 )
 from workbench.engine.client import EngineClient
-from workbench.engine.log import read_log
 
 
 @pytest.fixture
@@ -51,6 +51,7 @@ async def test_a_full_disk_refuses_in_one_sentence_keeps_what_was_shown_and_goes
     cramped: World,
 ) -> None:
     client = await cramped.open()
+    watching = await cramped.open(author="eve")  # reads what it was shown at the end
     done = await passed(client, "one")
     ballast = cramped.sessions / "ballast"
     fill(ballast)
@@ -64,15 +65,16 @@ async def test_a_full_disk_refuses_in_one_sentence_keeps_what_was_shown_and_goes
     second = await cramped.open(author="bob")
     assert second.state.candidates[done].state == "passed"
     ballast.unlink()
-    await passed(client, "three")
-    shown = {e.seq: e for e in await events_of(client)}
-    for event in read_log(cramped.session / "events.jsonl").events:
-        shown.setdefault(event.seq, event)
-    assert sorted(shown) == list(range(1, len(shown) + 1))
-
-
-async def events_of(client: EngineClient) -> list[Event]:
-    return [m.event for m in client.drain() if isinstance(m, EventHappened)]
+    third = await passed(client, "three")
+    shown = Shown()
+    shown.states += [client.state, second.state]
+    async for message in watching.messages():
+        if isinstance(message, EventHappened):
+            shown.add(message.event)
+        if third in watching.state.candidates and watching.state.candidates[third].state == "passed":
+            break
+    assert third in [event.candidate for event in shown.events.values() if isinstance(event, CandidateAdded)]
+    shown.check(cramped.session)
 
 
 async def test_a_verdict_that_was_reached_while_nothing_could_be_written_is_kept_for_later(
