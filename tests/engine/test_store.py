@@ -73,11 +73,11 @@ def test_a_torn_last_line_is_dropped_with_a_notice_wherever_it_is_cut(folder: Pa
         assert state.seq == 5  # four events and the notice
         assert "torn" in state.notices[-1].text
         assert read_log(log).events[:4] == tuple(events[:4])
-        assert read_log(log).torn_bytes == 0
+        assert read_log(log).torn == b""
 
 
 @pytest.mark.parametrize(
-    "tail", [b"\0" * 700, b"\n\n", b"{}\n", b'{"type":"noticed"\n\0\0', b"\xff\xfe\xfd\n", b"null\n"]
+    "tail", [b"\0" * 700, b"\n\n", b'{"type":"noticed"\n\0\0', b"\xff\xfe\xfd\n", b"null\n", b'{"type":']
 )
 def test_whatever_a_crash_leaves_behind_the_last_line_is_dropped_with_a_notice(
     folder: Path, tail: bytes
@@ -91,6 +91,45 @@ def test_whatever_a_crash_leaves_behind_the_last_line_is_dropped_with_a_notice(
     store.append([Noticed(text="goes on")])
     store.close()
     assert [e.seq for e in read_log(log).events] == [1, 2, 3, 4, 5, 6, 7]
+    aside = folder / "events.jsonl.torn"
+    if tail.strip(b"\0\n"):
+        assert aside.read_bytes() == tail
+        assert "events.jsonl.torn" in state.notices[-1].text
+    else:
+        assert not aside.exists()
+
+
+def test_what_is_cut_off_at_different_times_is_all_kept_aside(folder: Path) -> None:
+    written(folder)
+    log = folder / "events.jsonl"
+    for tail in (b'{"type":"not', b'{"type":"candidate_m'):
+        log.write_bytes(log.read_bytes() + tail)
+        Store.open(folder)[0].close()
+    assert (folder / "events.jsonl.torn").read_bytes() == b'{"type":"not\n{"type":"candidate_m'
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b'{"type":"candidate_marked","seq":6,"at":1.0,"candidate":"c1","mark":"starred"}\n',
+        b'{"type":"candidate_marked","seq":6,"at":1.0,"candidate":"c1","mark":"accepted,"reason":""}\n',
+        b'{"type":"noticed","seq":6,"text":7}\n',
+        b"{}\n",
+    ],
+    ids=["a newer version's value", "a slip by hand", "another type", "nothing"],
+)
+@pytest.mark.parametrize("after", [b"", b"{", b"\0\0"], ids=["", "before a torn one", "before zeros"])
+def test_a_whole_last_line_that_is_not_understood_is_said_and_stays(
+    folder: Path, last: bytes, after: bytes
+) -> None:
+    written(folder)
+    log = folder / "events.jsonl"
+    log.write_bytes(log.read_bytes() + last + after)
+    before = log.read_bytes()
+    with pytest.raises(SessionError, match=r"events.jsonl:6 is damaged") as refused:
+        Store.open(folder)
+    assert "the version that wrote it" in refused.value.do
+    assert log.read_bytes() == before
 
 
 def test_what_is_noticed_on_opening_comes_after_the_event_that_takes_the_session_up_again(

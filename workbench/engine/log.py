@@ -1,4 +1,8 @@
-"""Reading a session's events.jsonl: whole lines are events, a torn tail is told apart from damage."""
+"""Reading a session's events.jsonl: whole lines are events, a torn tail is told apart from damage.
+
+Torn is what no append finished: it was never shown. A whole line that is not understood (a newer version's value, a
+slip by hand) was, so it is never dropped, also where it is the last one.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +33,8 @@ class LogContents(msgspec.Struct, frozen=True):
     """The last event's number, events of unknown types included."""
     good_bytes: int
     """Length of the log up to its last whole line."""
-    torn_bytes: int
-    """What follows: a line whose writing was cut short."""
+    torn: bytes
+    """What follows: lines whose writing was cut short."""
     unknown: tuple[str, ...]
     """Types of events that a newer version wrote; they are passed over."""
     disordered: tuple[int, ...] = ()
@@ -58,11 +62,11 @@ def read_log(path: Path) -> LogContents:
         try:
             event = decode_line(line)
         except msgspec.MsgspecError as error:
-            if _all_damaged(data[end:]):
-                break  # nothing whole follows: the last append was cut short
+            if _all_torn(data[start:]):
+                break
             raise SessionError(
                 f"{path}:{number} is damaged ({error}).",
-                do="Restore the file, or delete that line to go on without it.",
+                do="Restore the file, open it with the version that wrote it, or delete that line to go on without it.",
             ) from None
         if isinstance(event, str):
             unknown[event] = None
@@ -73,7 +77,7 @@ def read_log(path: Path) -> LogContents:
             disordered.append(number)
         seq = max(seq, at)
         good = end
-    return LogContents(tuple(events), seq, good, len(data) - good, tuple(unknown), tuple(disordered))
+    return LogContents(tuple(events), seq, good, data[good:], tuple(unknown), tuple(disordered))
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -127,9 +131,13 @@ def _seq(line: bytes) -> int:
     return seq if isinstance(seq, int) else 0
 
 
-def _all_damaged(rest: bytes) -> bool:
+def _all_torn(rest: bytes) -> bool:
+    """Nothing of it is a whole line: no event follows, and nothing that somebody wrote as one."""
     for _, line in _lines(rest):
         with contextlib.suppress(msgspec.MsgspecError):
             decode_line(line)
+            return False
+        written = line.endswith(b"\n") and b"\0" not in line  # a crash leaves zeros; an event never holds one
+        if written and line.startswith(b"{") and line.rstrip().endswith(b"}"):
             return False
     return True

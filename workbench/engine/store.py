@@ -31,6 +31,9 @@ from workbench.engine.log import read_log
 FROZEN_FILE_BYTES = 4 << 20
 """Sources up to this size are copied into task/<revision>/; larger ones (weights) are listed only."""
 
+TORN = f"{EVENT_LOG}.torn"
+"""Where the bytes of a torn tail are kept when it is cut off."""
+
 
 class StoreError(SessionError):
     """The session's folder could not be written; what was there is whole, and nothing new was shown."""
@@ -47,13 +50,16 @@ class Store:
         self._fd = -1
         self._size = 0
         self._torn = False
+        self._aside = b""
+        """What the torn tail that was found on opening holds, until it is cut off."""
 
     @classmethod
     def open(cls, folder: Path, *, first: Event | None = None) -> tuple[Store, SessionState]:
         """Open the session at `folder` for writing, and fold its log.
 
-        A torn tail is cut off and a `Noticed` event says so. A folder that cannot be written opens too: its state
-        is served with what is to be noticed, and every append raises the `StoreError` that `refusal` has already.
+        A torn tail is moved to events.jsonl.torn and a `Noticed` event says so. A folder that cannot be written
+        opens too: its state is served with what is to be noticed, and every append raises the `StoreError` that
+        `refusal` has already.
 
         Args:
             first: recorded before what is to be noticed, where the session has begun.
@@ -89,12 +95,14 @@ class Store:
         state = fold(contents.events)
         state.seq = store.seq = contents.seq
         store._size = contents.good_bytes
-        store._torn = contents.torn_bytes > 0
+        store._torn = bool(contents.torn)
         notices: list[Event] = []
-        if contents.torn_bytes:
+        if contents.torn:
+            store._aside = contents.torn if contents.torn.strip(b"\0\n") else b""
+            kept = f" ({TORN} keeps it)" if store._aside else ""
             notices.append(
                 Noticed(
-                    text=f"The log ended in a torn line of {contents.torn_bytes} bytes; it was dropped.",
+                    text=f"The log ended in a torn line of {len(contents.torn)} bytes; it was dropped{kept}.",
                     level="warning",
                 )
             )
@@ -140,6 +148,7 @@ class Store:
         data = b"".join(line + b"\n" for line in lines)
         try:
             self._reopen()
+            self._keep_aside()
             self._cut()
             self._torn = True
             view = memoryview(data)
@@ -234,6 +243,14 @@ class Store:
             self._fd = os.open(self.folder / EVENT_LOG, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             with contextlib.suppress(OSError):
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _keep_aside(self) -> None:
+        # Whoever saved the log by hand without its last line feed gets back what he wrote.
+        if self._aside:
+            kept = self.folder / TORN
+            before = kept.read_bytes() + b"\n" if kept.exists() else b""
+            self._write(kept, before + self._aside)
+            self._aside = b""
 
     def _cut(self) -> None:
         # Also after a failed append: half a line in the middle of the log would damage it for good.
