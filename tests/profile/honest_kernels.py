@@ -130,6 +130,14 @@ HONEST: dict[str, Honest] = {
             " for (int i = 0; i < n; ++i) v = v * v + 1; return v; }",
         )
     ),
+    "switch_in_a_loop": Honest(  # whose table leads to labels before fillers, from sm_100a on
+        _k(
+            "float s = 0; for (int i = threadIdx.x; i < n; i += blockDim.x) s += NAME_f(x[i], (int)x[i]); y[threadIdx.x] = s;",
+            before="__device__ float NAME_f(float v, int kind) { switch (kind) { case 0: return v; case 1: return fmaxf(v, 0.f);"
+            " case 2: return v / (1.f + expf(-v)); case 3: return tanhf(v);"
+            " case 4: return 0.5f * v * (1.f + erff(v * 0.70710678f)); case 5: return expf(v) - 1.f; } return 0.f; }",
+        )
+    ),
     "switch_statement": Honest(
         _k(
             "switch (n) { case 0: y[0] = x[1]; break; case 1: y[3] = x[5] * 3; break; case 2: y[4] = x[7] * 2; break;"

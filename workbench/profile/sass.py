@@ -29,7 +29,7 @@ from workbench.profile.disassembler import AGAIN, Disassembler
 _KEPT = 32
 MAX_KEPT_FILES = 2000
 """Answers on disk; a small kernel's takes 2 KB."""
-_FORMAT = 4
+_FORMAT = 5
 _INSTRUCTION_BYTES = 16
 """Since Volta."""
 
@@ -81,6 +81,8 @@ class SassFunction(msgspec.Struct, frozen=True):
     """Other functions that share its section: the assembler's own (division, square root)."""
     labels: tuple[tuple[str, int], ...] = ()
     """Name of each label, and the number of the instruction that it stands before."""
+    label_offsets: tuple[int, ...] = ()
+    """Where each of `labels` is, bytes from the start of the section: before fillers that are not kept, too."""
     code_bytes: int = 0
     """Of the section, as far as its lines follow one another; the fillers (NOP) count and are not kept."""
 
@@ -152,9 +154,13 @@ def _save(path: Path, functions: tuple[SassFunction, ...]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(body).digest() + body)
-        os.replace(temporary, path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(hashlib.sha256(body).digest() + body)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
         entries = sorted((p.stat().st_mtime, p) for p in path.parent.iterdir())
         for _, old in entries[: max(len(entries) - MAX_KEPT_FILES, 0)]:
             old.unlink(missing_ok=True)
@@ -212,13 +218,16 @@ def parse(text: str) -> tuple[SassFunction, ...]:
     also: list[str] = []
     body: list[Instruction] = []
     labels: list[tuple[str, int]] = []
+    places: list[int] = []
     chain: list[SourceLine] = []
     fresh = True
     reached = 0
 
     def flush() -> None:
         if symbol and reached:
-            found.append(SassFunction(symbol, tuple(body), tuple(also), tuple(labels), reached))
+            found.append(
+                SassFunction(symbol, tuple(body), tuple(also), tuple(labels), tuple(places), reached)
+            )
 
     for line in text.splitlines():
         if (place := _LINE.match(line)) is not None:
@@ -241,11 +250,12 @@ def parse(text: str) -> tuple[SassFunction, ...]:
                 body.append(Instruction(int(match[1], 16), match[3], match[4], match[2] or "", tuple(chain)))
         elif (label := _LABEL.match(line)) is not None:
             labels.append((label[1], len(body)))
+            places.append(reached)
         elif (section := _SECTION.match(line)) is not None:
             flush()
             # The line stays: nvdisasm names a place only where it differs from the last one, across sections too.
             symbol, also, body, fresh = section[1].removeprefix(".text."), [], [], True
-            labels, reached = [], 0
+            labels, places, reached = [], [], 0
         elif (kind := _FUNCTION_SIZE.match(line)) is not None and kind[1] != symbol:
             also.append(kind[1])
     flush()

@@ -9,7 +9,7 @@ pointer that comes from memory or from an argument can lead anywhere, into data 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from workbench.profile.cubin import Cubin
@@ -72,6 +72,13 @@ class _Ways:
             # A label that nothing names is an entry of a switch's table; the one before the jump itself is not.
             if at < len(code) and at not in jumps and not [n for n in self.before[at] if n != at - 1]:
                 self.before[at] += jumps
+
+    def offsets(self, wanted: Collection[int]) -> set[int]:
+        """Where in the section the labels before these instructions are, and these instructions."""
+        code = self.function.instructions
+        labels = zip(self.function.labels, self.function.label_offsets, strict=True)
+        named = {offset for (_, at), offset in labels if at in wanted and at < len(code)}
+        return named | {code[at].offset for at in wanted if at < len(code)}
 
     def makers(self, register: str, at: int) -> Iterator[int]:
         """The instructions whose result may stand in a register before instruction `at`."""
@@ -302,12 +309,12 @@ def _leads_to_code(ways: _Ways, number: int, register: str, jump: Instruction) -
         return False
     code = ways.function.instructions
     if jump.name == "CALL":
-        starts = {code[at].offset for at in ways.entries if at < len(code)}
+        starts = ways.offsets(ways.entries)
         index = ways.forms(read.index, number) if read.index else {((), 0)}
         return all(not names and _word(data, read.offset + at, 8) in starts for names, at in index)
     most = _most(ways, read.index, number) if read.index else 0
     jumps = {n for n, i in enumerate(code) if i.name == jump.name}
-    labelled = {code[at].offset for _, at in ways.function.labels if at < len(code) and at not in jumps}
+    labelled = ways.offsets({at for _, at in ways.function.labels} - jumps)
     # The jump takes a label's place in the section: the operand's number takes away where the next instruction is.
     return (
         most is not None
