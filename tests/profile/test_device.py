@@ -16,6 +16,7 @@ from workbench.profile.device import FALLBACK, arch_of, default_arch, device_arc
 DRIVER = """
 #include <stdlib.h>
 #include <unistd.h>
+__attribute__((constructor)) static void loaded(void) { %s; }
 int cuInit(unsigned flags) { %s; return 0; }
 int cuDeviceGet(int* device, int ordinal) { *device = 7; return 0; }
 int cuDeviceGetAttribute(int* value, int attribute, int device)
@@ -27,13 +28,13 @@ int cuDeviceGetAttribute(int* value, int attribute, int device)
 """
 
 
-def driver(folder: Path, major: int, minor: int, start: str = "") -> str:
+def driver(folder: Path, major: int, minor: int, start: str = "", loaded: str = "") -> str:
     """A library that answers as the driver of such a device would."""
     compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("the fake driver needs a C compiler")
     source, library = folder / "driver.c", folder / f"libdriver{major}{minor}.so"
-    source.write_text(DRIVER % (start, major, minor))
+    source.write_text(DRIVER % (loaded, start, major, minor))
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     return str(library)
 
@@ -72,10 +73,16 @@ def test_a_driver_that_fails_or_takes_its_process_with_it_leaves_the_default(
     assert device_arch(str(tmp_path / "nowhere.so")) is None
 
 
-def test_a_driver_that_hangs_is_given_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["start", "loaded"])
+def test_a_driver_that_hangs_is_given_up(tmp_path: Path, where: str) -> None:
+    library = driver(tmp_path, 9, 0, **{where: "for (;;) sleep(600)"})
     began = time.monotonic()
-    assert device_arch(driver(tmp_path, 9, 0, "for (;;) sleep(600)"), limit_s=0.5) is None
-    assert time.monotonic() - began < 60
+    assert device_arch(library, limit_s=0.5) is None
+    assert time.monotonic() - began < device.LIMIT_S, "the limit that was given is not the one that held"
+
+
+def test_a_driver_that_crashes_while_it_is_loaded_takes_no_process_of_ours_with_it(tmp_path: Path) -> None:
+    assert device_arch(driver(tmp_path, 9, 0, loaded="abort()")) is None
 
 
 def test_without_a_driver_it_is_hoppers(monkeypatch: pytest.MonkeyPatch) -> None:

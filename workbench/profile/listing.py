@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from workbench.core.build import CudaBuild
 from workbench.core.errors import JudgeError
-from workbench.profile.audit import CANDIDATE
-from workbench.profile.sass import Instruction, SassFunction, disassemble
+from workbench.profile.audit import own_line
+from workbench.profile.sass import SassFunction, disassemble
 
 MAX_INSTRUCTIONS = 50_000
 """Of one build; about 4 MB of text, and 0.1 s."""
@@ -56,7 +56,7 @@ def _lines(function: SassFunction, most: int) -> Iterator[str]:
     shown = 0
     for number, instruction in enumerate(function.instructions[: max(most, 0)]):
         yield from (f"{_cut(label)}:" for label in labels.get(number, ()))
-        line = _line_of(instruction)
+        line = own_line(instruction)
         guard = f"@{instruction.predicate}" if instruction.predicate else ""
         text = (
             f"  /*{instruction.offset:04x}*/  {guard:>5} {instruction.opcode} {instruction.operands}".rstrip()
@@ -67,8 +67,3 @@ def _lines(function: SassFunction, most: int) -> Iterator[str]:
 
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"
-
-
-def _line_of(instruction: Instruction) -> int:
-    """The innermost line of the candidate's own file; 0 where it has none."""
-    return next((place.line for place in instruction.chain if place.file.endswith(CANDIDATE)), 0)
