@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ def test_a_disassembler_that_was_killed_is_started_again(build: Build) -> None:
         assert disassembler.run(build(TEXT).cubin) == first
     finally:
         disassembler.close()
+
+
+def test_a_disassembler_that_cannot_be_started_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full or gone"))
+    with pytest.raises(JudgeError, match="could not be started.*No such file"):
+        Disassembler(sys.executable).run(b"")
 
 
 def test_a_disassembler_that_hangs_at_its_start_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -307,6 +308,18 @@ def test_a_killed_process_fails_nothing_but_the_build_it_was_at(tmp_path: Path) 
         os.kill(compiler._process.pid, signal.SIGKILL)
         compiler._process.wait()
         assert not good(build(compiler, SCALE + "// again\n")).cached
+
+
+def test_a_process_that_cannot_be_started_is_an_answer_and_the_next_build_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", str(tmp_path / "full or gone"))
+        running = Compiler(cache=tmp_path)
+        failure = bad(build(running, SCALE))
+    assert failure.cause == "died" and "No such file" in failure.diagnostics[0].message
+    with running:
+        assert good(build(running, SCALE)).cubin
 
 
 def test_an_interrupted_build_ends_as_died_and_the_next_one_works(tmp_path: Path) -> None:

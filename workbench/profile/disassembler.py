@@ -139,7 +139,13 @@ class Disassembler:
         return self._process
 
     def _ready(self) -> Evidence:
-        process = self._started()
+        try:
+            process = self._started()
+        except OSError as error:
+            raise JudgeError(
+                f"nvdisasm could not be started, so machine code is not read: {error.strerror or error}.",
+                do="Free some memory, or space in the temporary folder, and verify again.",
+            ) from None
         if self._evidence is None:
             assert process.stdout is not None
             timer = threading.Timer(START_TIMEOUT_S, self._kill)

@@ -282,7 +282,11 @@ class Compiler:
                 or self._process.poll() is not None
             ):
                 self._discard()
-                self._spawn()
+                try:
+                    self._spawn()
+                except OSError as error:
+                    self._discard()
+                    raise _ProcessFailed(f"{error.strerror or error}") from None
             if self._hello is None:
                 try:
                     greeting = self._read(Greeting, _START_S)
