@@ -56,7 +56,7 @@ def test_a_disassembler_that_cannot_be_started_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full or gone"))
-    with pytest.raises(JudgeError, match="could not be started.*No such file"):
+    with pytest.raises(JudgeError, match=r"could not be started.*No such file"):
         Disassembler(sys.executable).run(b"")
 
 
