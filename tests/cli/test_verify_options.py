@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from workbench.cli.junit import JUnitFile, clean
+from workbench.cli.junit import JUnitFile, Reached, clean
 from workbench.cli.reproduce import compare
 from workbench.cli.requirements import CHOICES, answer, understand
 from workbench.core.errors import UsageError
@@ -210,7 +210,7 @@ def test_hostile_text_stays_text_in_a_report(tmp_path: Path) -> None:
         unchecked=(hostile,),
     )
     report = tmp_path / "report.xml"
-    JUnitFile(report).write(hostile, [verdict], {})
+    JUnitFile(report, hostile, [hostile]).write(Reached([verdict]), "")
     data = report.read_bytes()
     case = ElementTree.fromstring(data).find(".//testcase")
     assert case is not None

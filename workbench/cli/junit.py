@@ -6,8 +6,11 @@ All of it may be a candidate's words, so what XML 1.0 cannot carry is written vi
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,54 +21,68 @@ from workbench.core.explain import explain_verdict
 from workbench.core.verdict import Verdict
 
 _NOT_XML = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ENDED = "The run was ended before this was judged."
 _MESSAGE = 1_000
 _TEXT = 20_000
 
 
+@dataclass
+class Reached:
+    """How far a run came, kept where an exception that ends it cannot take it away."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    answers: dict[int, list[Answered]] = field(default_factory=dict)
+    """To the requirements, by the verdict's place in `verdicts`."""
+
+
 class JUnitFile:
-    """Where the report goes; asked for before anything is judged, so that a wrong path costs no verdict."""
+    """Where the report goes. A report lies there before anything is judged, so that a wrong path costs no verdict, and
+    a run that is killed leaves neither an empty file nor an earlier run's."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises UsageError where `path` cannot be written."""
-        self._path = path
-        try:
-            with path.open("ab"):
-                pass
-        except (OSError, ValueError) as error:
-            raise self._refused(error) from None
-
-    def write(
-        self, task: str, verdicts: Sequence[Verdict], answers: Mapping[int, Sequence[Answered]]
-    ) -> None:
-        """Write all verdicts of a run.
+    def __init__(self, path: Path, task: str, paths: Sequence[str]) -> None:
+        """A report in which nothing is judged yet.
 
         Args:
             task: its name.
-            answers: to the requirements, by the verdict's place in `verdicts`.
+            paths: the candidates', in their order.
+
+        Raises:
+            UsageError: `path` cannot be written.
+        """
+        self._path, self._task, self._paths = path, task, paths
+        try:
+            # A pipe or a device is written once, at the end; what a link leads to is not ours to replace.
+            self._once = path.is_symlink() or (path.exists() and not path.is_file())
+            if self._once and not path.is_fifo():  # its reader would take the closing for the end
+                with path.open("ab"):
+                    pass
+        except (OSError, ValueError) as error:
+            raise self._refused(error) from None
+        if not self._once:
+            self.write(Reached())
+
+    def write(self, reached: Reached, why: str = ENDED) -> None:
+        """Write a case for each candidate.
+
+        Args:
+            reached: the verdicts of the first candidates.
+            why: no other has one.
 
         Raises:
             UsageError: the file cannot be written.
         """
-        cases = [_case(task, verdict, answers.get(n, ())) for n, verdict in enumerate(verdicts)]
-        shared = {**verdicts[0].versions} if verdicts else {"workbench": __version__}
-        self._write(task, cases, shared, sum(v.seconds.total for v in verdicts))
-
-    def write_unjudged(self, task: str, paths: Sequence[str], reason: str) -> None:
-        """Write an error for each candidate: the task or the judge is broken.
-
-        Raises:
-            UsageError: the file cannot be written.
-        """
-        cases = []
-        for path in paths:
-            case = ElementTree.Element("testcase", classname=clean(task), name=clean(path), time="0.000")
-            ElementTree.SubElement(case, "error", type="error", message=_line(reason))
+        done = reached.verdicts
+        cases = [_case(self._task, verdict, reached.answers.get(n, ())) for n, verdict in enumerate(done)]
+        for path in self._paths[len(done) :]:
+            case = ElementTree.Element(
+                "testcase", classname=clean(self._task), name=clean(path), time="0.000"
+            )
+            ElementTree.SubElement(case, "error", type="error", message=_line(why))
             cases.append(case)
-        self._write(task, cases, {"workbench": __version__}, 0.0)
+        shared = {**done[0].versions} if done else {"workbench": __version__}
+        self._write(cases, shared, sum(v.seconds.total for v in done))
 
-    def _write(
-        self, task: str, cases: list[ElementTree.Element], versions: dict[str, str], seconds: float
-    ) -> None:
+    def _write(self, cases: list[ElementTree.Element], versions: dict[str, str], seconds: float) -> None:
         counts = {
             "tests": str(len(cases)),
             "failures": str(sum(case.find("failure") is not None for case in cases)),
@@ -74,14 +91,34 @@ class JUnitFile:
             "time": f"{seconds:.3f}",
         }
         root = ElementTree.Element("testsuites", {"name": "workbench verify", **counts})
-        suite = ElementTree.SubElement(root, "testsuite", {"name": clean(task), **counts})
+        suite = ElementTree.SubElement(root, "testsuite", {"name": clean(self._task), **counts})
         _properties(suite, {f"version.{name}": version for name, version in versions.items()})
         suite.extend(cases)
         data = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
         try:
-            self._path.write_bytes(data + b"\n")
-        except OSError as error:
+            self._put(data + b"\n")
+        except (OSError, ValueError) as error:
             raise self._refused(error) from None
+
+    def _put(self, data: bytes) -> None:
+        """All of it or nothing: who reads the file meanwhile, or after a kill or a full disk, finds a whole report."""
+        if self._once or (self._path.exists() and not os.access(self._path.parent, os.W_OK)):
+            self._path.write_bytes(data)
+            return
+        temporary = self._path.with_name(f".{os.getpid()}.junit.tmp")
+        try:
+            if self._path.exists():
+                with self._path.open("ab"):  # raises where it is read-only, which replacing it would overlook
+                    pass
+                temporary.touch()
+                shutil.copymode(self._path, temporary)
+            temporary.write_bytes(data)
+            try:
+                temporary.replace(self._path)
+            except OSError:  # a file that is mounted on its own, as into a container
+                self._path.write_bytes(data)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _refused(self, error: OSError | ValueError) -> UsageError:
         why = error.strerror if isinstance(error, OSError) else str(error)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -16,7 +16,7 @@ import msgspec
 from workbench import __version__
 from workbench.cli.candidates import CandidateFile, accepted_in, read_candidate
 from workbench.cli.debug import debug
-from workbench.cli.junit import JUnitFile
+from workbench.cli.junit import ENDED, JUnitFile, Reached
 from workbench.cli.plain import json_line, plain
 from workbench.cli.reproduce import compare, recorded
 from workbench.cli.requirements import MISSED, Answered, Requirement, answer, missed, understand
@@ -186,8 +186,9 @@ def command(
         raise JudgeError(
             "The cuda target is not available here.", do="Use --target host, which needs no GPU."
         )
-    report = JUnitFile(junit) if junit is not None else None
+    report = JUnitFile(junit, located.name, [file.path for file in files]) if junit is not None else None
     show = Show(json=as_json)
+    reached, ended = Reached(), ENDED
     try:
         if debugging:
             sys.exit(
@@ -195,10 +196,11 @@ def command(
                     debug(located, files, target=target, arch=arch, timeout_s=timeout_s, load_s=load_s)
                 )
             )
-        verdicts, answers = asyncio.run(
+        asyncio.run(
             _verify(
                 located,
                 files,
+                reached,
                 target=target,
                 arch=arch,
                 timeout_s=timeout_s,
@@ -211,21 +213,21 @@ def command(
             )
         )
         if again is not None:
-            found = compare(again.verdict, verdicts[0])
+            found = compare(again.verdict, reached.verdicts[0])
             show.compared(
                 ["", found.headline, *(f"  same     {text}" for text in found.same)]
                 + [f"  differs  {text}" for text in found.differs]
             )
             sys.exit(found.exit_code)
     except WorkbenchError as error:
-        if report is not None:
-            report.write_unjudged(located.name, [file.path for file in files], str(error))
+        ended = str(error)
         raise
     finally:
+        # Whatever ends it: the reader of standard output goes away, the disk is full, Ctrl-C.
+        if report is not None:
+            report.write(reached, ended)
         show.progress("")
-    if report is not None:
-        report.write(located.name, verdicts, answers)
-    sys.exit(exit_code(verdicts, any(missed(said) for said in answers.values())))
+    sys.exit(exit_code(reached.verdicts, any(missed(said) for said in reached.answers.values())))
 
 
 def exit_code(verdicts: Sequence[Verdict], missing: bool = False) -> int:
@@ -253,6 +255,7 @@ def _refuse_mixtures(debugging: bool, again: bool, as_json: bool, junit: bool, r
 async def _verify(
     task: LocatedTask,
     files: Sequence[CandidateFile],
+    reached: Reached,
     *,
     target: Target,
     arch: str | None,
@@ -263,17 +266,15 @@ async def _verify(
     requirements: Sequence[Requirement] = (),
     seeds: Sequence[int] = (),
     accept: Callable[[TaskInfo], None] | None = None,
-) -> tuple[list[Verdict], Mapping[int, list[Answered]]]:
+) -> None:
     """Judge every file; a judge that dies costs one candidate its verdict, not the others.
 
     Where it cannot be started again, or the task not be loaded again, the rest are errors, and what was reached is kept.
 
     Args:
+        reached: gets each verdict, and what one that passes says to the requirements, before it is shown.
         seeds: an earlier verdict's, for the same draws.
         accept: raises where the task, as loaded, is not to be judged against.
-
-    Returns:
-        The verdicts, and what those that pass say to the requirements, by the verdict's place.
     """
 
     async def fresh() -> tuple[JudgeClient, TaskInfo]:
@@ -292,8 +293,7 @@ async def _verify(
 
     client, info = await fresh()
     show.task(info, target, arch)
-    verdicts: list[Verdict] = []
-    answers: dict[int, list[Answered]] = {}
+    verdicts, answers = reached.verdicts, reached.answers
     broken = ""
     try:
         for number, file in enumerate(files, 1):
@@ -322,12 +322,11 @@ async def _verify(
                 verdict = judged.verdict
             if verdict.outcome == "pass" and requirements:
                 answers[len(verdicts)] = [answer(r, verdict) for r in requirements]
-            show.verdict(verdict, answers.get(len(verdicts), ()))
             verdicts.append(verdict)
+            show.verdict(verdict, answers.get(len(verdicts) - 1, ()))
     finally:
         await client.close()
     show.end(verdicts, sum(bool(missed(said)) for said in answers.values()))
-    return verdicts, answers
 
 
 def _ticker(show: Show, what: str) -> Callable[[GateTicked], None]:
