@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from workbench.core.task import SizeSpec
 from workbench.judge.worker.task.expected import one_ulp
 from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.reference import Call, Reference
 
 Load = Callable[..., LoadedTask]
 Loaded = Callable[[str], LoadedTask]
@@ -83,6 +85,37 @@ def get_inputs():
     assert any("cache, as written in place, differs" in why for why in task.info.unchecked), (
         task.info.unchecked
     )
+
+
+def test_what_a_buffer_held_after_a_call_is_kept_before_the_next_call_changes_it(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = load(
+        "class Model(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.register_buffer('cache', torch.randn(8, 4))\n"
+        "    def forward(self, x):\n        self.cache.mul_(0.5).add_(x)\n        return self.cache.sum(-1)\n"
+        "def get_inputs():\n    return [torch.randn(8, 4)]\n"
+    )
+    size = judged(task)
+    case, other = task.draw(size, 1), task.draw(size, 2)
+
+    def after() -> list[torch.Tensor]:
+        expected = task.expected(size, case)
+        found = [m for m in (expected.mutated, expected.exact_mutated, expected.perturbed_mutated) if m]
+        return [m["buffer:cache"] for m in found]
+
+    alone = after()
+    plain = Reference._call
+
+    def with_another_thread_behind(
+        self: Reference, model: Any, state: Any, *args: Any, **kwargs: Any
+    ) -> Call:
+        call = plain(self, model, state, *args, **kwargs)
+        plain(self, model, state, other.values, *args[1:], **kwargs)
+        return call
+
+    monkeypatch.setattr(Reference, "_call", with_another_thread_behind)
+    assert len(alone) == 3 and all(map(torch.equal, after(), alone))
 
 
 def test_a_cache_and_a_counter_are_mutable(loaded: Loaded) -> None:
