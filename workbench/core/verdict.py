@@ -9,6 +9,7 @@ import msgspec
 Outcome = Literal["pass", "fail", "error"]
 GateStatus = Literal["pass", "fail", "warn", "skipped"]
 Target = Literal["cuda", "host"]
+Word = Literal["faster", "slower", "same", "undecided"]
 
 GATES: tuple[str, ...] = (
     "parse",
@@ -80,10 +81,22 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Speedup(msgspec.Struct, frozen=True):
+    """Baseline over candidate: above 1 the candidate is faster."""
+
     ratio: float
     low: float
     high: float
-    word: Literal["faster", "slower", "same", "undecided"]
+    word: Word
+    delta: float | None = None
+    """The margin that the word was held to; 0.01 is 1 %. None in verdicts that are older than this field."""
+    level: float = 0.05
+    """How often such an interval misses the true ratio, looks included; smaller in a confirmation."""
+    blocks: int = 0
+    """Blocks that the interval rests on."""
+    dropped: dict[str, int] = {}
+    """Blocks measured and not used, by reason."""
+    why: str = ""
+    """One sentence where the word is "undecided" for another reason than its interval."""
 
 
 class BaselineTiming(msgspec.Struct, frozen=True):
@@ -104,8 +117,18 @@ class Timing(msgspec.Struct, frozen=True):
     percent_of_floor: float | None
     own_kernel_share: float
     delta: float
+    """The largest margin among the baselines'."""
     blocks: int
+    """Blocks that `candidate_us` rests on."""
     baselines: tuple[BaselineTiming, ...] = ()
+    delta_from: str = ""
+    """Where the margin comes from, in words: a calibration of this device, or the default and why."""
+    confirmation: int = 0
+    """Which confirmation of its session and task this is, from 1; 0 in a screening."""
+    batch: int = 1
+    """Calls timed as one, either side alike."""
+    warnings: tuple[str, ...] = ()
+    """A sentence each: that speed depends on the data, that a ring was shortened."""
 
 
 class Memory(msgspec.Struct, frozen=True):
