@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Literal
 
 import msgspec
@@ -33,7 +34,9 @@ class Comparison(msgspec.Struct, frozen=True):
         return BaselineTiming(name, status, us=self.baseline_us, speedup=self.speedup, note=self.why)
 
 
-def conclude(blocks: Sequence[Block], looks: Looks, margin: Margin, control_delta: float) -> Comparison:
+def conclude(
+    blocks: Sequence[Block], looks: Looks, margin: Margin, control_delta: float, *, doubt: str = ""
+) -> Comparison:
     """The comparison that `blocks` make.
 
     Args:
@@ -41,10 +44,11 @@ def conclude(blocks: Sequence[Block], looks: Looks, margin: Margin, control_delt
         looks: the rule by which they were measured; its level is the interval's.
         margin: the delta, and whence.
         control_delta: as of `blocks.reason_to_drop`.
+        doubt: one sentence for which no word may be said whatever the blocks are: a second clock that stays unclear.
     """
     found = sort_out(blocks, control_delta)
     usable = len(found.usable)
-    why = _why_undecided(found, looks, measured=len(blocks))
+    why = _why_undecided(found, looks, measured=len(blocks)) or doubt
     if not usable:
         return Comparison(None, None, None, 0, found.dropped, why)
     candidate, baseline = (
@@ -62,6 +66,21 @@ def conclude(blocks: Sequence[Block], looks: Looks, margin: Margin, control_delt
             word="undecided" if why else result.word,
         )
     return Comparison(candidate, baseline, result, usable, found.dropped, why)
+
+
+def fastest(us: Mapping[str, Sequence[float]]) -> str:
+    """The name with the smallest median time: which of several ways of one baseline (torch.compile's modes) to compare with.
+
+    Args:
+        us: one time a block, of blocks that enter no ratio, since the smallest of several is biased downwards.
+
+    Raises:
+        ValueError: nothing was timed.
+    """
+    timed = {name: median(times) for name, times in us.items() if times}
+    if not timed:
+        raise ValueError("no times to choose by")
+    return min(timed, key=lambda name: timed[name])
 
 
 def _why_undecided(found: Sorted, looks: Looks, measured: int) -> str:

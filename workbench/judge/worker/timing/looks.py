@@ -17,8 +17,8 @@ NARROW = 0.005
 """Half-width of an interval that is narrow enough, as a log ratio: 0.5 %."""
 EARLY = 0.8
 """Share of the level that an interval gets which is not made at the last look. Stopping at a narrow interval picks those whose
-spread came out too small by luck: at a plain 5 % such stops miss the truth in up to 6.7 % of the comparisons, with 0.8 of
-it in 5.4 % (tests/bench/statistics.py)."""
+spread came out too small by luck: at a plain 5 % such stops miss the truth in up to 6.8 % of the comparisons, with 0.8 of
+it in 5.6 % (tests/bench/timing_statistics.py)."""
 
 
 class Looks(msgspec.Struct, frozen=True):
