@@ -134,3 +134,24 @@ async def test_the_palettes_quit_asks_while_something_is_judged_as_q_does(engine
         await pilot.press("s")
         await until(pilot, lambda: pilot.app._exit)
     assert engine.sent(StopEngine)
+
+
+async def test_the_palettes_quit_asks_about_each_of_two_edits_that_are_not_saved(engine, until) -> None:
+    async with app_on(engine).run_test(size=(80, 24)) as pilot:
+        await _edit(pilot, until, *"//first")
+        app, below = pilot.app, pilot.app.screen
+        # The engine refuses a draft while another editor is open: it comes back over that one.
+        draft = EditorScreen.Saved("c0002", "b", "was", "//second", (0, 0))
+        await app.push_screen(EditorScreen("c0002", "b", "was", draft=draft))
+        above = app.screen
+        await until(pilot, lambda: above.query(TextArea))
+        await app.action_quit()
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        assert app.screen_stack[-2] is above
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, Question) and app.screen_stack[-2] is below)
+        await pilot.press("d")  # of what is not saved: the engine's work is asked about over the bench only
+        await until(pilot, lambda: isinstance(app.screen, Question) and below not in app.screen_stack)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, BenchScreen))
+        assert app.is_running and not app._exit

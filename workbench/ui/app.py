@@ -351,15 +351,16 @@ class WorkbenchApp(Edits):
         self._close(event.stop_engine)
 
     async def action_quit(self) -> None:
-        """The palette's Quit: an edit that is not saved is asked about first, and then the judge's work."""
-        if not self.leave_editor(self._quit_below):
-            self._quit_below()
+        """The palette's Quit: each edit that is not saved is asked about first, and then the judge's work."""
+        self._quit()
 
     async def action_leave(self) -> None:
         """Leave from any other screen."""
         await self.action_quit()
 
-    def _quit_below(self) -> None:
+    def _quit(self) -> None:
+        if self.leave_editor(self._quit):
+            return
         if self._bench is not None and self._bench in self.screen_stack:
             self._bench.action_quit_bench()
         else:

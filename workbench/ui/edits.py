@@ -47,13 +47,14 @@ class Edits(App[None]):
         raise NotImplementedError
 
     def leave_editor(self, then: Callable[[], None]) -> bool:
-        """Close the inline editor, where one is open, as its own key does, and call `then` once nothing is unsaved.
+        """Close the uppermost inline editor, where one is open, as its own key does, and call `then` once nothing in it
+        is unsaved. There are two where a draft was refused while another was open.
 
         False where none is open.
         """
         from workbench.ui.screens.editor import EditorScreen
 
-        editor = next((s for s in self.screen_stack if isinstance(s, EditorScreen)), None)
+        editor = next((s for s in reversed(self.screen_stack) if isinstance(s, EditorScreen)), None)
         if editor is None:
             return False
         if editor is self.screen:  # else its own question is on the screen already
