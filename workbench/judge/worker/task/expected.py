@@ -15,7 +15,7 @@ class _Values(NamedTuple):
     """What a call in fp64 gave."""
 
     results: list[torch.Tensor]
-    mutated: dict[str, torch.Tensor]
+    mutated: Mapping[str, torch.Tensor]
     chosen_from: Mapping[int, tuple[torch.Tensor, ...]]
 
 
@@ -49,12 +49,14 @@ class Expected:
         self._reference, self._values, self._has_exact, self._seed = reference, values, has_exact, seed
         self._mutable = tuple(mutable)
         try:
-            call = reference.eager(values, self._derivative(values), positions=positions)
+            call = reference.eager(
+                values, self._derivative(values), positions=positions, written=self._mutable
+            )
         except Exception as error:
             program = reference.instance.program
             raise program.failure(f"`{program.file.class_name}.forward`", error) from None
         self.eager: list[torch.Tensor] = self._all(call)
-        self.mutated: dict[str, torch.Tensor] = self._after(call)
+        self.mutated: Mapping[str, torch.Tensor] = call.written
         self.chosen_from = call.chosen_from
 
     def _derivative(self, values: Values) -> Derivative | None:
@@ -68,20 +70,19 @@ class Expected:
     def _all(self, call: Call) -> list[torch.Tensor]:
         return [*call.outputs, *(call.gradients[path] for path in self._gradients)]
 
-    def _after(self, call: Call) -> dict[str, torch.Tensor]:
-        return {path: call.given[path].detach().contiguous().clone() for path in self._mutable}
-
     @functools.cached_property
     def _exact_call(self) -> _Values | None:
         return self._values_of(self._values) if self._has_exact else None
 
     def _values_of(self, values: Values) -> _Values | None:
         call = self._run_exact(values)
-        return _Values(self._all(call), self._after(call), call.chosen_from) if call is not None else None
+        return _Values(self._all(call), call.written, call.chosen_from) if call is not None else None
 
     def _run_exact(self, values: Values) -> Call | None:
         try:
-            return self._reference.exact(values, self._derivative(values), positions=self._positions)
+            return self._reference.exact(
+                values, self._derivative(values), positions=self._positions, written=self._mutable
+            )
         except Exception:  # a case that eager survives but the double refuses has no exact value
             return None
 
@@ -91,7 +92,7 @@ class Expected:
         return self._exact_call.results if self._exact_call is not None else None
 
     @property
-    def exact_mutated(self) -> dict[str, torch.Tensor] | None:
+    def exact_mutated(self) -> Mapping[str, torch.Tensor] | None:
         """As `mutated`, in fp64."""
         return self._exact_call.mutated if self._exact_call is not None else None
 
@@ -113,7 +114,7 @@ class Expected:
         return self._perturbed_call.results if self._perturbed_call is not None else None
 
     @property
-    def perturbed_mutated(self) -> dict[str, torch.Tensor] | None:
+    def perturbed_mutated(self) -> Mapping[str, torch.Tensor] | None:
         """As `exact_mutated`, with inputs moved as for `perturbed`."""
         return self._perturbed_call.mutated if self._perturbed_call is not None else None
 

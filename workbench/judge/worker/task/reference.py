@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -44,7 +44,8 @@ class Call(NamedTuple):
     leaves: list[Leaf]
     """As the module gave them."""
     given: dict[str, torch.Tensor]
-    """The copies that the module got, by path, after the call."""
+    """The copies that the module got, by path; those of parameters and buffers are the module's own, which the next
+    call changes."""
     rebound: frozenset[str] = frozenset()
     """Parameters and buffers that the module put another tensor in the place of."""
     gradients: Mapping[str, torch.Tensor] = MappingProxyType({})
@@ -53,6 +54,8 @@ class Call(NamedTuple):
     """By output: whether autograd goes back from it (only with a `Derivative`)."""
     chosen_from: Mapping[int, tuple[torch.Tensor, ...]] = MappingProxyType({})
     """By output that holds positions: what they were found in (only where that was asked for)."""
+    written: Mapping[str, torch.Tensor] = MappingProxyType({})
+    """By path, of what was asked for: contiguous copies of what it held after the call."""
 
 
 class Derivative(NamedTuple):
@@ -91,9 +94,16 @@ class Reference:
         given.update(self.pristine)
         return given
 
-    def eager(self, values: Values, derivative: Derivative | None = None, *, positions: bool = False) -> Call:
+    def eager(
+        self,
+        values: Values,
+        derivative: Derivative | None = None,
+        *,
+        positions: bool = False,
+        written: Sequence[str] = (),
+    ) -> Call:
         """The module as it is; with `derivative` forward and backward, as in training; with `positions` what is
-        chosen from is kept.
+        chosen from is kept; `written` are paths of which the values after the call are kept.
 
         Raises:
             whatever the module raises.
@@ -101,12 +111,20 @@ class Reference:
         if self._untouched is not None:
             model = copy.deepcopy(self._untouched)
             state = module_tensors(model)
-            return self._call(model, state, values, torch.Tensor.clone, derivative, positions=positions)
+        else:
+            model, state = self._model, self.state
         return self._call(
-            self._model, self.state, values, torch.Tensor.clone, derivative, positions=positions
+            model, state, values, torch.Tensor.clone, derivative, positions=positions, written=written
         )
 
-    def exact(self, values: Values, derivative: Derivative | None = None, *, positions: bool = False) -> Call:
+    def exact(
+        self,
+        values: Values,
+        derivative: Derivative | None = None,
+        *,
+        positions: bool = False,
+        written: Sequence[str] = (),
+    ) -> Call:
         """The module in double precision; as `eager` otherwise.
 
         Raises:
@@ -116,7 +134,9 @@ class Reference:
         if self.fresh_module:
             model = copy.deepcopy(model)
         state = module_tensors(model)
-        return self._call(model, state, values, lift_tensor, derivative, lifted, positions=positions)
+        return self._call(
+            model, state, values, lift_tensor, derivative, lifted, positions=positions, written=written
+        )
 
     @property
     def untouched(self) -> nn.Module:
@@ -140,12 +160,16 @@ class Reference:
         derivative: Derivative | None = None,
         context: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
         *,
-        positions: bool = False,
+        positions: bool,
+        written: Sequence[str],
     ) -> Call:
         with RUNNING:
             held = list(state)
             try:
-                return self._call_alone(model, held, values, copied, derivative, context, positions)
+                call = self._call_alone(model, held, values, copied, derivative, context, positions)
+                # Before another thread's call may write to the same module.
+                after = {path: call.given[path].detach().contiguous().clone() for path in written}
+                return call._replace(written=after)
             finally:
                 wanted = derivative.wanted if derivative is not None else ()
                 for one in held:
@@ -216,8 +240,8 @@ class Reference:
         paths = sorted(written)
         try:
             for values in samples:
-                calls = self.eager(values), self.exact(values)
-                eager, exact = ([*c.outputs, *(c.given[p] for p in paths)] for c in calls)
+                calls = self.eager(values, written=paths), self.exact(values, written=paths)
+                eager, exact = ([*c.outputs, *c.written.values()] for c in calls)
                 names = [f"output {n}" for n in range(len(calls[0].outputs))]
                 names += [f"{p.partition(':')[2]}, as written in place," for p in paths]
                 why = _difference(names, eager, exact, self._lowest(values))
