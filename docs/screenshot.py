@@ -19,7 +19,7 @@ from textual.pilot import Pilot
 from workbench.cli.open import Engines
 from workbench.core.locate import locate_task
 from workbench.core.session import SessionState, fold
-from workbench.engine.store import read_log
+from workbench.engine.log import read_log
 from workbench.ui.app import WorkbenchApp
 
 DOCS = Path(__file__).resolve().parent

@@ -7,7 +7,7 @@ import re
 import msgspec
 from engine_world import World, until
 
-from workbench.core.messages import ReadSource, ReadVerdict, SubmitCandidate, VerifyAgain
+from workbench.core.messages import MarkCandidate, ReadSource, ReadVerdict, SubmitCandidate, VerifyAgain
 from workbench.core.session import SessionState
 from workbench.core.verdict import decode_verdict, encode_verdict
 
@@ -30,6 +30,27 @@ async def test_whoever_opens_a_session_whose_log_was_torn_or_changed_is_told(ope
     again = await opened.open()
     told = " ".join(notice.text for notice in again.state.warnings)
     assert "torn line" in told and "changed by another hand" in told
+
+
+async def test_a_mark_is_shown_only_where_it_is_in_the_log_that_stands_in_the_folder(opened: World) -> None:
+    client = await opened.open()
+    await client.request(SubmitCandidate(source=b"one", name="one"))
+    await until(client, lambda s: s.functional is not None and in_state("passed")(s))
+    log = opened.session / "events.jsonl"
+    whole = log.read_bytes()
+    saving = log.with_name("saving")
+    for text, marked in ((whole.splitlines(keepends=True)[0], False), (whole, True)):
+        saving.write_bytes(text)
+        saving.replace(log)
+        answer = await client.request(MarkCandidate(candidate="c0001", mark="accepted"))
+        assert answer.ok == marked
+        assert marked or "changed by another program" in answer.message
+        client.drain()
+        assert (client.state.candidates["c0001"].mark == "accepted") == marked
+    opened.kill_engines()
+    again = await opened.open()
+    assert again.state.candidates["c0001"].mark == "accepted"
+    assert not again.state.warnings
 
 
 async def test_a_candidate_or_verdict_that_was_edited_in_the_session_is_refused_by_name(

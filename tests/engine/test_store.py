@@ -346,6 +346,77 @@ def test_a_session_whose_folder_was_removed_says_so(folder: Path) -> None:
         store.write_candidate("c0001", b"")
 
 
+def replaced(path: Path, data: bytes) -> None:
+    """As an editor, a sync tool or `git checkout` saves: another file of the same name."""
+    making = path.with_name("saving")
+    making.write_bytes(data)
+    os.replace(making, path)
+
+
+def test_what_is_appended_after_the_log_was_replaced_by_its_own_text_is_in_the_log(folder: Path) -> None:
+    written(folder)
+    store, _ = Store.open(folder)
+    log = folder / "events.jsonl"
+    replaced(log, log.read_bytes())
+    (event,) = store.append([CandidateMarked(candidate="c1", mark="accepted")])
+    shutil.copytree(folder, folder.with_name("kept"))
+    shutil.rmtree(folder)
+    with pytest.raises(StoreError, match="was removed"):
+        store.append([Noticed(text="lost")])
+    shutil.copytree(folder.with_name("kept"), folder)
+    (later,) = store.append([Noticed(text="found again")])
+    assert read_log(log).events[5:] == (event, later)
+    with pytest.raises(SessionError, match="Another engine writes"):  # the lock is on the file that is there
+        Store.open(folder)
+    store.close()
+    assert read_log(log).disordered == ()
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["in place", "by another file"])
+@pytest.mark.parametrize("change", ["older", "edited", "added", "torn", "emptied"])
+def test_nothing_is_shown_while_the_log_is_not_the_one_that_was_written(
+    folder: Path, change: str, in_place: bool
+) -> None:
+    written(folder)
+    store, _ = Store.open(folder)
+    log = folder / "events.jsonl"
+    whole = log.read_bytes()
+    found = {
+        "older": b"".join(whole.splitlines(keepends=True)[:-1]),
+        "edited": whole.replace(b"notice 2", b"notice 7"),
+        "added": whole + whole.splitlines(keepends=True)[-1],
+        "torn": whole + b'{"type":',
+        "emptied": b"",
+    }[change]
+    (log.write_bytes if in_place else lambda data: replaced(log, data))(found)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="changed by another program") as refused:
+            store.append([CandidateMarked(candidate="c1", mark="accepted")])
+        assert "Restore it" in refused.value.do
+        assert log.read_bytes() == found
+    assert store.refusal is not None
+    replaced(log, whole)
+    (event,) = store.append([Noticed(text="goes on")])
+    store.close()
+    assert (event.seq, store.refusal) == (6, None)
+    assert read_log(log).events[-1] == event
+
+
+def test_a_log_that_another_engine_took_over_is_left_to_it(folder: Path) -> None:
+    written(folder)
+    store, _ = Store.open(folder)
+    log = folder / "events.jsonl"
+    replaced(log, log.read_bytes())
+    other, _ = Store.open(folder)
+    before = log.read_bytes()
+    with pytest.raises(StoreError, match="written by another engine"):
+        store.append([Noticed(text="mine")])
+    assert log.read_bytes() == before
+    other.append([Noticed(text="its own")])
+    other.close()
+    store.close()
+
+
 def test_appending_and_writing_leave_no_file_open(folder: Path) -> None:
     store, _ = Store.open(folder)
     before = os.listdir("/proc/self/fd")

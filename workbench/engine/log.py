@@ -45,8 +45,13 @@ def read_log(path: Path) -> LogContents:
     """Read a log. A torn tail is reported, not removed.
 
     Raises:
-        SessionError: it cannot be read, or a line before its end is damaged.
+        SessionError: it cannot be read, or a line is damaged.
     """
+    return parse_log(path)[0]
+
+
+def parse_log(path: Path) -> tuple[LogContents, bytes]:
+    """As `read_log`, with the file's bytes."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -77,7 +82,8 @@ def read_log(path: Path) -> LogContents:
             disordered.append(number)
         seq = max(seq, at)
         good = end
-    return LogContents(tuple(events), seq, good, data[good:], tuple(unknown), tuple(disordered))
+    contents = LogContents(tuple(events), seq, good, data[good:], tuple(unknown), tuple(disordered))
+    return contents, data
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:

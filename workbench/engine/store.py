@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -26,7 +25,7 @@ from workbench.core.errors import SessionError
 from workbench.core.events import Event, Noticed, decode_event, encode_event
 from workbench.core.locate import EVENT_LOG
 from workbench.core.session import SessionState, fold
-from workbench.engine.log import read_log
+from workbench.engine.log_file import LogFile
 
 FROZEN_FILE_BYTES = 4 << 20
 """Sources up to this size are copied into task/<revision>/; larger ones (weights) are listed only."""
@@ -47,9 +46,7 @@ class Store:
         self.seq = 0
         self.refusal: str | None = None
         """Why the last append was refused, in one sentence; None while writing works."""
-        self._fd = -1
-        self._size = 0
-        self._torn = False
+        self._log = LogFile(folder / EVENT_LOG)
         self._aside = b""
         """What the torn tail that was found on opening holds, until it is cut off."""
 
@@ -68,34 +65,24 @@ class Store:
             SessionError: the log cannot be read or is damaged, or another engine writes it.
         """
         store = cls(folder)
-        path = folder / EVENT_LOG
         try:
-            store._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            store._log.open()
+        except BlockingIOError:
+            store.close()
+            raise SessionError(
+                f"Another engine writes the session {folder.name}.", do="Attach to that one, or stop it."
+            ) from None
         except OSError as error:
-            if not path.exists():
+            if not store._log.path.exists():
                 raise store._refuse(error) from None
             store.refusal = str(store._refuse(error))
-        if store._fd >= 0:
-            try:
-                fcntl.flock(store._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if (
-                    error.errno == errno.EWOULDBLOCK
-                ):  # others: a file system without locks; the runtime folder's holds
-                    store.close()
-                    raise SessionError(
-                        f"Another engine writes the session {folder.name}.",
-                        do="Attach to that one, or stop it.",
-                    ) from None
         try:
-            contents = read_log(path)
+            contents = store._log.read()
         except SessionError:
             store.close()
             raise
         state = fold(contents.events)
         state.seq = store.seq = contents.seq
-        store._size = contents.good_bytes
-        store._torn = bool(contents.torn)
         notices: list[Event] = []
         if contents.torn:
             store._aside = contents.torn if contents.torn.strip(b"\0\n") else b""
@@ -124,7 +111,7 @@ class Store:
             )
         told = notices  # also where they cannot be written: whoever attaches hears of them
         new = [first, *notices] if first is not None and state.started is not None else notices
-        if new and store._fd >= 0:
+        if new and store._log.is_open:
             with contextlib.suppress(StoreError):
                 told = store.append(new)
         for event in told:
@@ -135,7 +122,8 @@ class Store:
         """Write `events` to disk, numbered and dated, and return them so; they may be shown from then on.
 
         Raises:
-            StoreError: the folder is full, read-only or gone; nothing of `events` was kept.
+            StoreError: the folder is full, read-only or gone, or its log is not the one that was written; nothing of
+                `events` was kept.
         """
         now = time.time()
         stamped = [
@@ -147,20 +135,10 @@ class Store:
             decode_event(line)  # a line that cannot be read back (a NaN, say) must never be written
         data = b"".join(line + b"\n" for line in lines)
         try:
-            self._reopen()
             self._keep_aside()
-            self._cut()
-            self._torn = True
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._fd, view) :]
-            os.fdatasync(self._fd)
+            self._log.append(data)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._cut()
             raise self._refuse(error) from None
-        self._torn = False
-        self._size += len(data)
         self.seq += len(stamped)
         self.refusal = None
         return stamped
@@ -234,29 +212,16 @@ class Store:
 
     def close(self) -> None:
         """Let go of the log; appended events are on disk already."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _reopen(self) -> None:
-        if self._fd < 0:
-            self._fd = os.open(self.folder / EVENT_LOG, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._log.close()
 
     def _keep_aside(self) -> None:
         # Whoever saved the log by hand without its last line feed gets back what he wrote.
         if self._aside:
+            self._log.check()
             kept = self.folder / TORN
             before = kept.read_bytes() + b"\n" if kept.exists() else b""
             self._write(kept, before + self._aside)
             self._aside = b""
-
-    def _cut(self) -> None:
-        # Also after a failed append: half a line in the middle of the log would damage it for good.
-        if self._torn:
-            os.ftruncate(self._fd, self._size)
-            self._torn = False
 
     def _write(self, path: Path, data: bytes, *, synced: bool = True) -> None:
         making = path.with_name(f".{path.name}.new")
@@ -296,6 +261,11 @@ def _refusal(folder: Path, error: OSError) -> StoreError:
         errno.EROFS: ("is read-only", "Set WORKBENCH_SESSIONS to a folder that can be written."),
         errno.EACCES: ("may not be written by you", "Set WORKBENCH_SESSIONS to a folder of yours."),
         errno.EPERM: ("may not be written by you", "Set WORKBENCH_SESSIONS to a folder of yours."),
+        errno.ESTALE: (
+            f"has an {EVENT_LOG} that was changed by another program",
+            "Restore it as it was, or quit and open the session again.",
+        ),
+        errno.EWOULDBLOCK: ("is written by another engine", "Attach to that one, or stop it."),
         errno.ENOENT: ("was removed", "Restore it, or start another session with --new."),
     }.get(error.errno or 0, (f"cannot be written ({error.strerror})", "What was shown is kept."))
     return StoreError(f"The session folder {folder} {what}.", do=do)
