@@ -5,6 +5,7 @@ Every verdict comes from a real judge.
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,30 @@ extern "C" __global__ void twice(const float* x, float* y, int n)
 }
 """
 
+# The double refuses the larger half of what eager takes.
+NOT_IN_DOUBLE = """
+class Model(nn.Module):
+    def forward(self, x):
+        y = x * 2
+        if y.dtype == torch.float64 and float(y.abs().max()) > 100:
+            raise ValueError("nothing above 100 in double")
+        return y
+def get_inputs():
+    return [torch.randn(64, 128)]
+"""
+
+# At its other size the reference is what rounding left of it.
+UNTRUSTED_ELSEWHERE = """
+rows = 64
+sizes = {"small": {"rows": 64}, "odd": {"rows": 37}}
+class Model(nn.Module):
+    def forward(self, x):
+        big = 0.0 if x.shape[0] == SOUND else 1e8 * (x.abs().max() + 1)
+        return (x + big - big) * 2
+def get_inputs():
+    return [torch.randn(rows, 128)]
+"""
+
 # Its own check takes any sum that is nearly right; of the state it is told nothing.
 CHECKED = """
 class Model(nn.Module):
@@ -111,7 +136,7 @@ extern "C" __global__ void add(float* state, const float* step, float* total, in
 
 
 def judged(judge: WarmJudge, folder: Path, task: str, source: str) -> Verdict:
-    file = folder / "task.py"
+    file = folder / f"task_{zlib.crc32(task.encode()):08x}.py"  # the warm judge loads a path once
     file.write_text(HEAD + task)
     return judge.verdict(file, source.encode(), "candidate.cu")
 
@@ -141,6 +166,34 @@ def test_without_a_hard_case_that_can_be_checked_the_outcome_is_an_error(
     for case in ("needle", "offset", "tiny", "zero_rows", "special", "coherent_fp16", "coherent_bf16"):
         named = [w for w in verdict.unchecked if f"case {case}: " in w]
         assert len(named) == 1 and why in named[0], (case, verdict.unchecked)
+
+
+def test_a_case_that_fp64_does_not_take_is_compared_with_eager_and_named(
+    judge: WarmJudge, tmp_path: Path
+) -> None:
+    verdict = judged(judge, tmp_path, NOT_IN_DOUBLE, DOUBLES)
+    assert verdict.outcome == "pass", complaint(verdict)
+    named = [what for what in verdict.unchecked if "nothing above 100 in double" in what]
+    assert any("case huge: the reference does not run in fp64" in what for what in named), verdict.unchecked
+    assert not any("case random: " in what for what in named)
+    wrong = DOUBLES.replace("x[i] * 2", "x[i] * (x[i] > 1e3f ? 3 : 2)")
+    verdict = judged(judge, tmp_path, NOT_IN_DOUBLE, wrong)
+    assert verdict.failed_gate == "numerics", complaint(verdict)
+
+
+def test_a_declared_size_at_which_no_case_can_be_compared_is_an_error_and_a_drawn_one_is_not_called_right(
+    judge: WarmJudge, tmp_path: Path
+) -> None:
+    wrong = DOUBLES.replace("args=[x, y, x.numel]", "args=[x, y, x.numel, x.shape[0]]")
+    wrong = wrong.replace("int n)", "int n, int rows)").replace("x[i] * 2", "x[i] * (rows == 64 ? 2 : -7)")
+    verdict = judged(judge, tmp_path, UNTRUSTED_ELSEWHERE.replace("SOUND", "64"), wrong)
+    assert verdict.outcome == "error" and "Nothing can be checked at size rows=37" in verdict.reason
+    sound = UNTRUSTED_ELSEWHERE.replace("x.shape[0] == SOUND", "x.shape[0] in (64, 37)")
+    verdict = judged(judge, tmp_path, sound, wrong.replace("rows == 64", "rows == 64 || rows == 37"))
+    assert verdict.outcome == "pass", complaint(verdict)
+    (shapes,) = [gate for gate in verdict.gates if gate.name == "shapes"]
+    assert shapes.evidence["right_at"] == ["rows=37"]
+    assert any("has no trustworthy reference" in w and w.startswith("size ") for w in verdict.unchecked)
 
 
 def test_the_tasks_own_check_does_not_excuse_what_is_written_in_place(

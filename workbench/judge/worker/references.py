@@ -66,6 +66,17 @@ class Prepared:
                 return _untrusted(bar)
         return None
 
+    @property
+    def caveats(self) -> list[str]:
+        """What is not checked in this case though it counts, in words."""
+        found = list(self.left_out.values())
+        if self.expected is not None and self.expected.refused:
+            found.append(
+                f"the reference does not run in fp64 on it ({self.expected.refused}), so results were compared with "
+                "eager's and their precision was not measured"
+            )
+        return found
+
     def counted(self) -> list[int]:
         """The places in `bars` that this case can check."""
         return [number for number in range(len(self.bars)) if number not in self.left_out]

@@ -41,8 +41,7 @@ def run(judging: Judging) -> Finding:
         if (why := prepared.unusable) is not None:
             judging.unchecked.append(f"case {prepared.case.name}: {why}")
             continue
-        for gradient in prepared.left_out.values():
-            judging.unchecked.append(f"case {prepared.case.name}: {gradient}")
+        judging.unchecked += [f"case {prepared.case.name}: {caveat}" for caveat in prepared.caveats]
         result = stage.run(prepared.case, placement="end" if number % 2 == 0 else "start")
         judging.runs.append(result)
         wrong = wrong_element(stage, prepared, result)

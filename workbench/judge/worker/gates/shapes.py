@@ -16,7 +16,7 @@ from workbench.judge.worker.accuracy import Accuracy
 from workbench.judge.worker.gates import audit, build, numerics, parse, precision
 from workbench.judge.worker.gates.bounds import damaged
 from workbench.judge.worker.judging import Judging
-from workbench.judge.worker.outcome import Faulted, Finding
+from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
 from workbench.judge.worker.references import Prepared
 from workbench.judge.worker.results import accuracies
 from workbench.judge.worker.runs import Run, Stage
@@ -86,14 +86,22 @@ def _run(judging: Judging) -> Finding:
         if fitted is None:
             continue
         size, answer, prepared = fitted
-        finding = _at(judging, size, answer, prepared, measured)
-        if finding is not None:
-            return _softened(judging, finding)
-        right.append(described(size))
+        found = _at(judging, size, answer, prepared, measured)
+        if isinstance(found, Finding):
+            return _softened(judging, found)
+        if found:
+            right.append(described(size))
+        elif size in judging.task.sizes:
+            raise CannotJudge(
+                f"Nothing can be checked at size {described(size)}, which the task declares: no case there has a "
+                "trustworthy reference."
+            )
     evidence: dict[str, Any] = {"right_at": right, "not_covered": not_covered, "seed": seed}
     if measured:
         evidence["accuracy"] = precision.judged(measured).evidence
     left_out = f"; not covered: {', '.join(not_covered)}" if not_covered else ""
+    if not right and not not_covered:
+        return Finding("warn", "At no further size could a case be compared.", evidence)
     if not right:
         return Finding("warn", f"Covers no other size than the judged one{left_out}.", evidence)
     return Finding("pass", f"Right at {len(right)} further sizes ({', '.join(right)}){left_out}.", evidence)
@@ -130,7 +138,8 @@ def described(size: SizeSpec) -> str:
 
 def _at(
     judging: Judging, size: SizeSpec, plan: Plan, cases: list[Prepared], measured: list[Accuracy]
-) -> Finding | None:
+) -> Finding | int:
+    """What is wrong at a size, or how many cases were right there."""
     failed = build.build(judging, [plan], host=True)
     where = described(size)
     if failed is not None:
@@ -140,6 +149,7 @@ def _at(
         return Finding("fail", f"At {where}: {refused.reason}", refused.evidence)
     stage = judging.stage(size, plan)
     watched = size not in judging.task.sizes
+    right = 0
     try:
         for number, prepared in enumerate(cases):
             judging.checkpoint()
@@ -155,6 +165,7 @@ def _at(
                     else judging.cause_at(stage, prepared, result, finding)
                 )
                 return Finding("fail", *_explained(where, finding, cause))
+            right += 1
             if not watched:
                 watched = True
                 if (finding := _watched(judging, stage, prepared, result)) is not None:
@@ -167,7 +178,7 @@ def _at(
         stage.close()
     if not watched:
         judging.unchecked.append(f"size {where}: not every access was seen: no case could be run")
-    return None
+    return right
 
 
 def _unusable(judging: Judging, prepared: Prepared) -> str | None:
@@ -176,7 +187,7 @@ def _unusable(judging: Judging, prepared: Prepared) -> str | None:
     where = f"size {described(prepared.size)}, case {prepared.case.name}"
     if (why := prepared.unusable) is not None:
         return f"{where}: {why}"
-    judging.unchecked.extend(f"{where}: {why}" for why in prepared.left_out.values())
+    judging.unchecked.extend(f"{where}: {caveat}" for caveat in prepared.caveats)
     return None
 
 

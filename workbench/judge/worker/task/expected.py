@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from workbench.judge.worker.task.imports import describe
 from workbench.judge.worker.task.reference import Call, Derivative, Reference, Values
 
 
@@ -26,6 +27,7 @@ class Expected:
         eager: the outputs, flattened; then the gradients, where they are wanted.
         mutated: by path, what a mutable input or buffer holds after the call.
         chosen_from: by number of an output that holds positions, the tensors that they were found in.
+        refused: why the double did not take a case that eager took, once `exact` was asked for; else "".
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Expected:
         self._gradients = gradients
         self._reference, self._values, self._has_exact, self._seed = reference, values, has_exact, seed
         self._mutable = tuple(mutable)
+        self.refused = ""
         try:
             call = reference.eager(
                 values, self._derivative(values), positions=positions, written=self._mutable
@@ -72,18 +75,27 @@ class Expected:
 
     @functools.cached_property
     def _exact_call(self) -> _Values | None:
-        return self._values_of(self._values) if self._has_exact else None
-
-    def _values_of(self, values: Values) -> _Values | None:
-        call = self._run_exact(values)
-        return _Values(self._all(call), call.written, call.chosen_from) if call is not None else None
-
-    def _run_exact(self, values: Values) -> Call | None:
+        if not self._has_exact:
+            return None
         try:
-            return self._reference.exact(
-                values, self._derivative(values), positions=self._positions, written=self._mutable
-            )
-        except Exception:  # a case that eager survives but the double refuses has no exact value
+            return self._values_of(self._run_exact(self._values))
+        except Exception as error:
+            self.refused = describe(error)
+            return None
+
+    def _values_of(self, call: Call) -> _Values:
+        return _Values(self._all(call), call.written, call.chosen_from)
+
+    def _run_exact(self, values: Values) -> Call:
+        return self._reference.exact(
+            values, self._derivative(values), positions=self._positions, written=self._mutable
+        )
+
+    def _run_moved(self, values: Values) -> Call | None:
+        """None where the double does not take the moved inputs: then it is not known how far they move it."""
+        try:
+            return self._run_exact(values)
+        except Exception:
             return None
 
     @property
@@ -106,7 +118,8 @@ class Expected:
         if not self._has_exact:
             return None
         generator = torch.Generator().manual_seed(self._seed ^ 0x5EED)
-        return self._values_of(self._moved(("input:", "gradient:"), lambda value: one_ulp(value, generator)))
+        moved = self._run_moved(self._moved(("input:", "gradient:"), lambda value: one_ulp(value, generator)))
+        return self._values_of(moved) if moved is not None else None
 
     @property
     def perturbed(self) -> list[torch.Tensor] | None:
@@ -130,7 +143,7 @@ class Expected:
         Where a gradient jumps (relu at 0, abs at 0, equal maxima) any value between the two sides is one. None without
         an fp64 reference.
         """
-        found = [self._all(call) for call in map(self._run_exact, self._sides()) if call is not None]
+        found = [self._all(call) for call in map(self._run_moved, self._sides()) if call is not None]
         if not self._has_exact or self.exact is None or len(found) < 2:
             return None
         stacked = [torch.stack(list(values)) for values in zip(self.exact, *found, strict=True)]
