@@ -18,12 +18,15 @@ from pathlib import Path
 import msgspec
 from engine_world import PATIENCE_S, World, alive, children
 
+from workbench.core.candidate import CandidateView
 from workbench.core.errors import SessionError
 from workbench.core.events import Event, decode_event, encode_event
 from workbench.core.messages import EventHappened, MarkCandidate, SubmitCandidate, VerifyAgain
 from workbench.core.session import SessionState, fold
 from workbench.engine.client import EngineClient
+from workbench.engine.integrity import told_of
 from workbench.engine.log import read_log
+from workbench.engine.store import Store
 
 BELOW = {
     "compiler": b"workbench.runner.compiler",
@@ -75,6 +78,18 @@ class Shown:
         for state in self.states:
             assert fold(e for e in contents.events if e.seq <= state.seq) == state
         assert [e.seq for e in contents.events] == list(range(1, len(contents.events) + 1))
+        for view in fold(contents.events).candidates.values():
+            assert view.verdict is None or _readable(session, view), f"the verdict of {view.id} is gone"
+
+
+def _readable(session: Path, view: CandidateView) -> bool:
+    """The verdict that the log tells of is in the folder, as an engine that opens it would read it."""
+    with contextlib.suppress(SessionError):
+        told_of(view, Store(session).read_verdict(view))
+        return True
+    # An engine that goes on may have reached another verdict since the log was read.
+    now = fold(read_log(session / "events.jsonl").events).candidates[view.id]
+    return now != view and _readable(session, now)
 
 
 def victims(rng: random.Random, rounds: int) -> list[str]:

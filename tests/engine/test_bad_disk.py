@@ -17,7 +17,9 @@ from workbench.core.messages import (
     EventHappened,
     MarkCandidate,
     ReadSource,
+    ReadVerdict,
     SubmitCandidate,
+    VerifyAgain,
 )
 from workbench.engine.client import EngineClient
 
@@ -95,6 +97,28 @@ async def test_a_verdict_that_was_reached_while_nothing_could_be_written_is_kept
     assert client.state.candidates[slow].state == "judging"
     resource.prlimit(engine, resource.RLIMIT_FSIZE, before)
     await until(client, lambda s: s.candidates[slow].state == "passed")
+
+
+async def test_a_verdict_that_was_shown_stays_readable_where_its_successor_never_came_into_the_log(
+    opened: World,
+) -> None:
+    client = await opened.open()
+    done = await passed(client, "SLOW")
+    await until(client, lambda s: s.functional is not None)
+    before = (await client.request(ReadVerdict(candidate=done))).data
+    await client.request(VerifyAgain(candidate=done))
+    await until(client, lambda s: s.candidates[done].state == "judging")
+    (engine,) = opened.engine_pids()
+    log = opened.session / "events.jsonl"
+    assert log.stat().st_size > 2 * len(before)  # so that the new verdict's file may be as long as it likes
+    resource.prlimit(engine, resource.RLIMIT_FSIZE, (log.stat().st_size, resource.RLIM_INFINITY))
+    await until(client, lambda s: "may not grow" in client.progress.activity)
+    assert (await client.request(ReadVerdict(candidate=done))).data == before
+    opened.kill_engines()
+    opened.task.write_text("BROKEN")  # so that it is not judged again
+    again = await opened.open()
+    assert (await again.request(ReadVerdict(candidate=done))).data == before
+    assert [path.name for path in (opened.session / "verdicts").iterdir()] == [f"{done}.json"]
 
 
 async def test_a_session_on_a_read_only_disk_opens_and_shows_what_it_has(cramped: World) -> None:

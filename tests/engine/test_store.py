@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -222,12 +223,71 @@ def test_the_files_that_events_name_are_whole_or_not_there(folder: Path) -> None
     store, _ = Store.open(folder)
     store.write_candidate("c0001", b"one")
     store.write_candidate("c0001", b"two")
-    store.write_verdict("c0001", b"{}")
     assert store.read_candidate("c0001") == b"two"
-    assert store.read_verdict("c0001") == b"{}"
     assert sorted(p.name for p in (folder / "candidates").iterdir()) == ["c0001.cu"]
     with pytest.raises(SessionError, match="cannot be read"):
         store.read_candidate("c0002")
+
+
+def reached(text: bytes, **fields: object) -> VerdictReached:
+    """The event of a verdict whose file is `text`."""
+    summary = VerdictSummary(outcome="pass", first_line="", basis="", revision=1, seconds=1.0)
+    sha256 = hashlib.sha256(text).hexdigest()
+    return VerdictReached(candidate="c0001", summary=summary, verdict_sha256=sha256, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("before", [None, b"old"], ids=["its first", "judged again"])
+@pytest.mark.parametrize("dies", ["staged", "logged", "settled"])
+def test_the_verdict_in_the_folder_is_the_one_that_was_logged_whenever_the_engine_dies(
+    folder: Path, dies: str, before: bytes | None
+) -> None:
+    store, state = Store.open(folder)
+
+    def record(*events: Event) -> None:
+        for event in store.append(events):
+            state.apply(event)
+
+    record(*some_events(1), CandidateAdded(candidate="c0001", name="n", sha256="", provenance="human"))
+    view = lambda: state.candidates["c0001"]  # noqa: E731
+    for text in filter(None, (before, b"new")):
+        store.stage_verdict(view(), text)
+        if text != b"new" or dies != "staged":
+            record(reached(text))
+        if text != b"new" or dies == "settled":
+            store.settle(view())
+    told = before if dies == "staged" else b"new"
+    if told is not None:
+        assert store.read_verdict(view()) == told
+    store.close()  # as the kernel does for one that was killed
+    store, state = Store.open(folder)
+    kept = [path.read_bytes() for path in (folder / "verdicts").iterdir()]
+    assert kept == ([told] if told is not None else [])
+    if told is not None:
+        assert store.verdict_path("c0001").read_bytes() == store.read_verdict(view()) == told
+
+
+def test_a_verdict_that_could_not_be_put_in_its_place_is_read_and_not_written_over(folder: Path) -> None:
+    store, state = Store.open(folder)
+    for event in store.append(
+        [*some_events(1), CandidateAdded(candidate="c0001", name="n", sha256="", provenance="human")]
+    ):
+        state.apply(event)
+    place = store.verdict_path("c0001")
+    place.mkdir()  # a rename onto a folder is refused
+    store.stage_verdict(state.candidates["c0001"], b"shown")
+    for event in store.append([reached(b"shown")]):
+        state.apply(event)
+    view = state.candidates["c0001"]
+    store.settle(view)
+    assert store.read_verdict(view) == b"shown"
+    with pytest.raises(StoreError):
+        store.stage_verdict(view, b"next")
+    store.close()
+    store, _ = Store.open(folder)
+    assert store.read_verdict(view) == b"shown"
+    place.rmdir()
+    store.stage_verdict(view, b"next")
+    assert place.read_bytes() == store.read_verdict(view) == b"shown"
 
 
 def test_the_sources_of_a_task_are_frozen_by_revision(folder: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class JudgingStarted(_Event, frozen=True, kw_only=True, tag="judging_started"):
 
 
 class VerdictReached(_Event, frozen=True, kw_only=True, tag="verdict_reached"):
-    """The whole verdict is in verdicts/<id>.json already."""
+    """The whole verdict is on disk already, and in verdicts/<id>.json from now on."""
 
     candidate: CandidateId
     summary: VerdictSummary

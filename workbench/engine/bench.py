@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,17 +19,17 @@ from workbench.core.events import (
     FunctionalFormFound,
     JudgingStarted,
     Noticed,
-    VerdictReached,
 )
 from workbench.core.messages import GateTicked, Judged
 from workbench.core.plan import Knob
 from workbench.core.task import FunctionalForm
-from workbench.core.verdict import Verdict, encode_verdict
+from workbench.core.verdict import Verdict
 from workbench.engine.integrity import unchanged
 from workbench.engine.journal import Journal
+from workbench.engine.keeping import keep_verdict
 from workbench.engine.population import Population
 from workbench.engine.store import StoreError
-from workbench.engine.summary import summarize, unjudged
+from workbench.engine.summary import unjudged
 from workbench.engine.tasks import TaskRevisions
 from workbench.engine.turns import PEOPLE, Urgent, order
 from workbench.judge.client import FORM_LIMIT_S, FormLimitError, JudgeClient
@@ -334,21 +333,9 @@ class Bench:
     async def _keep(
         self, candidate: CandidateId, verdict: Verdict, basis: str, knobs: tuple[Knob, ...]
     ) -> None:
-        data = encode_verdict(verdict)
-        reached = VerdictReached(
-            candidate=candidate,
-            summary=summarize(verdict, basis),
-            verdict_sha256=hashlib.sha256(data).hexdigest(),
-            knobs=knobs,
-        )
-
-        def write() -> None:
-            self._journal.store.write_verdict(candidate, data)
-            self._journal.record(reached)
-
         self._deaths.pop(candidate, None)
         self.urgent.done(candidate)
-        await self._persist(write)
+        await self._persist(lambda: keep_verdict(self._journal, candidate, verdict, basis=basis, knobs=knobs))
 
     async def _persist(self, write: Callable[[], T]) -> T:
         """Repeat `write` while the disk is full or read-only, so that a verdict that was reached is not lost."""

@@ -55,7 +55,7 @@ class Commands:
                 return Answer(request=message.request, ok=True, candidate=message.candidate, data=data)
             case ReadVerdict():
                 view = self._known(message.candidate)
-                data = self._journal.store.read_verdict(view.id)
+                data = self._journal.store.read_verdict(view)
                 told_of(view, data)
                 return Answer(request=message.request, ok=True, candidate=message.candidate, data=data)
             case SubmitCandidate():

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from workbench.core.candidate import CandidateId
+from workbench.core.candidate import CandidateId, CandidateView
 from workbench.core.errors import SessionError
 from workbench.core.events import Event, Noticed, decode_event, encode_event
 from workbench.core.locate import EVENT_LOG
@@ -32,6 +32,9 @@ FROZEN_FILE_BYTES = 4 << 20
 
 TORN = f"{EVENT_LOG}.torn"
 """Where the bytes of a torn tail are kept when it is cut off."""
+
+
+STAGED = ".next"
 
 
 class StoreError(SessionError):
@@ -116,6 +119,8 @@ class Store:
                 told = store.append(new)
         for event in told:
             state.apply(event)
+        if store._log.is_open:
+            store._settle_all(state)
         return store, state
 
     def append(self, events: Sequence[Event], *, author: str = "") -> list[Event]:
@@ -151,13 +156,38 @@ class Store:
         """A candidate's file; raises SessionError where it cannot be read."""
         return self._read(self.candidate_path(candidate))
 
-    def write_verdict(self, candidate: CandidateId, verdict: bytes) -> None:
-        """Put a verdict's JSON on disk, whole or not at all; raises StoreError."""
-        self._write(self.verdict_path(candidate), verdict)
+    def stage_verdict(self, view: CandidateView, verdict: bytes) -> None:
+        """Put a verdict's JSON on disk, whole, beside the one that `view` tells of; `settle` puts it in its place.
 
-    def read_verdict(self, candidate: CandidateId) -> bytes:
-        """A verdict's JSON; raises SessionError where it cannot be read."""
-        return self._read(self.verdict_path(candidate))
+        Raises:
+            StoreError: it cannot be written; the old one stays as it was.
+        """
+        path = self.verdict_path(view.id)
+        try:
+            _settle(path, view.verdict_sha256)  # the one that was shown may be staged still
+        except OSError as error:
+            raise self._refuse(error) from None
+        self._write(_staged(path), verdict)
+
+    def settle(self, view: CandidateView) -> None:
+        """Put the verdict that was staged in its place, now that the log tells of it.
+
+        Where the disk refuses it stays staged, and `read_verdict` finds it there.
+        """
+        with contextlib.suppress(OSError):
+            _settle(self.verdict_path(view.id), view.verdict_sha256)
+
+    def read_verdict(self, view: CandidateView) -> bytes:
+        """The JSON of the verdict that `view` tells of, or what stands in its place (`integrity.told_of` says which).
+
+        Raises:
+            SessionError: it cannot be read.
+        """
+        path = self.verdict_path(view.id)
+        with contextlib.suppress(OSError):
+            if _is_staged(path, view.verdict_sha256):
+                return _staged(path).read_bytes()
+        return self._read(path)
 
     def write_profile(self, name: str, text: str) -> None:
         """Put a file into profiles/, whole or not at all; it can be made again, so nothing waits for the disk.
@@ -214,6 +244,15 @@ class Store:
         """Let go of the log; appended events are on disk already."""
         self._log.close()
 
+    def _settle_all(self, state: SessionState) -> None:
+        # What an engine that died had staged: in its place where the log tells of it, else it was never shown.
+        with contextlib.suppress(OSError):
+            for staged in (self.folder / "verdicts").glob(f".*{STAGED}"):
+                view = state.candidates.get(staged.name[1:].removesuffix(f".json{STAGED}"))
+                if view is not None:
+                    _settle(self.verdict_path(view.id), view.verdict_sha256)
+                staged.unlink(missing_ok=True)
+
     def _keep_aside(self) -> None:
         # Whoever saved the log by hand without its last line feed gets back what he wrote.
         if self._aside:
@@ -251,6 +290,23 @@ class Store:
         refusal = _refusal(self.folder, error)
         self.refusal = str(refusal)
         return refusal
+
+
+def _staged(path: Path) -> Path:
+    """Where the next text of a file waits for the event that tells of it."""
+    return path.with_name(f".{path.name}{STAGED}")
+
+
+def _is_staged(path: Path, sha256: str) -> bool:
+    """The text of this hash waits for its place; raises OSError."""
+    staged = _staged(path)
+    return staged.exists() and hashlib.sha256(staged.read_bytes()).hexdigest() == sha256
+
+
+def _settle(path: Path, sha256: str) -> None:
+    if _is_staged(path, sha256):
+        _staged(path).rename(path)
+        _sync_folder(path.parent)
 
 
 def _refusal(folder: Path, error: OSError) -> StoreError:
