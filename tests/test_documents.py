@@ -15,6 +15,7 @@ import pytest
 from workbench.cli import COMMANDS
 from workbench.core.config import Config, ProjectConfig, load_config
 from workbench.core.locate import shipped_tasks
+from workbench.core.verdict import decode_verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -124,3 +125,26 @@ def _settings(kind: type[msgspec.Struct]) -> dict[str, bool]:
         else:
             found[field.name] = True
     return found
+
+
+def test_how_rare_is_too_rare_is_said_of_what_the_example_session_compared() -> None:
+    """Three over the number is the share that is found with 95 %."""
+    text = (ROOT / "docs" / "what-a-verdict-does-not-prove.md").read_text()
+    said = re.search(
+        r"`sessions/example-rmsnorm` ([\d,]+), in ([\d,]+) rows\).*? one in ([\d,]+); of rows one in ([\d,]+)\)",
+        text,
+    )
+    assert said is not None
+    elements, rows, of_elements, of_rows = (int(number.replace(",", "")) for number in said.groups())
+    verdicts = [
+        decode_verdict(path.read_bytes())
+        for path in (ROOT / "sessions" / "example-rmsnorm" / "verdicts").glob("*.json")
+    ]
+    forward = [v for v in verdicts if not v.gradients]
+    assert len(forward) == 5
+    for verdict in forward:
+        (numerics,) = (gate for gate in verdict.gates if gate.name == "numerics")
+        assert numerics.evidence["elements_compared"] == elements
+        assert rows == 64 * len(numerics.evidence["cases"])  # at size small: 64 rows of 512
+    assert elements == rows * 512
+    assert of_elements == round(elements / 3, -5) and of_rows == round(rows / 3, -2)
