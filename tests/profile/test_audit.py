@@ -12,7 +12,8 @@ from workbench.core.build import CudaBuild
 from workbench.core.errors import JudgeError
 from workbench.core.plan import LIMITS
 from workbench.profile import sass
-from workbench.profile.audit import audit, readable
+from workbench.profile.audit import audit
+from workbench.profile.places import readable
 
 KERNEL = 'extern "C" __global__ void k(const float* x, float* y, int n)'
 

@@ -8,9 +8,8 @@ established is returned by name.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,16 +18,21 @@ import msgspec
 from workbench.core.build import CudaBuild, Kernel
 from workbench.core.errors import JudgeError
 from workbench.profile import dataflow, timers, transfers
+from workbench.profile.bank_reads import forbidden_reads
 from workbench.profile.constants import SPECIAL_REGISTERS, TIMERS, ConstantLayout, constant_layout
 from workbench.profile.cubin import BadCubin, read_cubin
 from workbench.profile.disassembler import AGAIN
+from workbench.profile.places import (
+    CANDIDATE,
+    in_cooperative_groups,
+    own_line,
+    readable,
+    waits_inside_toolkit,
+)
 from workbench.profile.ptx import entry_parameters, own_assembly
 from workbench.profile.reached import Reached, reach
 from workbench.profile.registers import constant_reads, operands
-from workbench.profile.sass import Instruction, SassFunction, SourceLine, disassemble
-
-CANDIDATE = "candidate.cu"
-"""The file name that every build gives the candidate (`runner.compiler.messages.FILE_NAME`)."""
+from workbench.profile.sass import Instruction, SassFunction, disassemble
 
 _SPECIAL = re.compile(r"(?<![\w.])SR(?:Z\b|_[\w.]+)")
 
@@ -40,8 +44,6 @@ _CALLS = {
     "vprintf": "prints; remove printf, or look at it with `verify --debug`",
     "__assertfail": "asserts; remove assert, or look at it with `verify --debug`",
 }
-_WAITS = ("cuda/std/__thread/threading_support.h", "cuda/std/__atomic/wait/polling.h")
-"""Where libcu++ backs off while it waits for a barrier, a semaphore or an atomic; it looks at the timer for that."""
 _WAITED = (
     "The kernel learns from libcu++ how long it waited ({}): a wait with a time limit (try_wait_for, try_acquire_for) "
     "tells it. Wait without a limit."
@@ -165,7 +167,7 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
             for number, instruction in enumerate(function.instructions):
                 _check_registers(state, kernel, instruction, function)
                 if layout is not None:
-                    for why, line, severity in _constants(function, number, layout, base, end, kernel):
+                    for why, line, severity in forbidden_reads(function, number, layout, base, end, kernel):
                         state.find("constants", name, line, why, severity)
                 if (forbidden := _FORBIDDEN.get(instruction.name)) is not None:
                     state.find("instruction", name, own_line(instruction), f"The kernel {forbidden}.")
@@ -209,48 +211,6 @@ def audit(build: CudaBuild, kernels: Sequence[str]) -> AuditReport:
         arrival=tuple(state.arrival),
         computes=computes,
     )
-
-
-def is_own(place: SourceLine) -> bool:
-    """Whether a line is the candidate's; every other file is the toolkit's or our prelude."""
-    return place.file.rsplit("/", 1)[-1] == CANDIDATE
-
-
-def own_line(instruction: Instruction) -> int:
-    """The candidate's line that an instruction comes from, through whatever the toolkit inlined; 0 if unknown."""
-    return next((place.line for place in instruction.chain if is_own(place)), 0)
-
-
-def from_toolkit(instruction: Instruction) -> bool:
-    """Whether a toolkit header, and not the candidate's text, wrote the instruction."""
-    return bool(instruction.chain) and not is_own(instruction.chain[0])
-
-
-def waits_inside_toolkit(instruction: Instruction) -> bool:
-    """Whether it belongs to libcu++'s own back-off: only toolkit lines lie inside of that function and just outside."""
-    for number, place in enumerate(instruction.chain):
-        if is_own(place):
-            return False
-        if place.file.endswith(_WAITS):
-            return not any(is_own(outside) for outside in instruction.chain[number + 1 : number + 2])
-    return False
-
-
-def readable(symbol: str) -> str:
-    """The last name in a mangled symbol, as a person wrote it."""
-    if not symbol.startswith("_Z"):
-        return symbol
-    names, at = [], 0
-    while at < len(symbol):
-        digits = ""
-        while at < len(symbol) and symbol[at].isdigit():
-            digits, at = digits + symbol[at], at + 1
-        if digits and (size := int(digits)) <= len(symbol) - at:
-            names.append(symbol[at : at + size])
-            at += size
-        else:
-            at += 1
-    return names[-1] if names else symbol
 
 
 def _check_globals(state: _Audit, kernel: Kernel, reached: Reached) -> None:
@@ -316,16 +276,10 @@ def _check_workspace(state: _Audit, kernel: Kernel, function: SassFunction, layo
         )
         state.find("constants", kernel.name, own_line(function.instructions[seeds[0]]), why)
         return
-    used = timers.handed_on(function, seeds, _in_groups) if seeds else None
+    used = timers.handed_on(function, seeds, in_cooperative_groups) if seeds else None
     if used is not None:
         why = "The kernel uses the workspace of grid.sync(), which outlives the launch; call sync() instead."
         state.find("constants", kernel.name, own_line(used), why)
-
-
-def _in_groups(instruction: Instruction) -> bool:
-    """Whether only cooperative groups' own lines lie between an instruction and the candidate's."""
-    places = list(itertools.takewhile(lambda place: not is_own(place), instruction.chain))
-    return bool(places) and all("cooperative_groups" in place.file for place in places)
 
 
 def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction, function: SassFunction) -> None:
@@ -347,82 +301,6 @@ def _check_registers(state: _Audit, kernel: Kernel, instruction: Instruction, fu
             line,
             f"The kernel reads the special register {register}, which depends on where or when it runs. Remove it.",
         )
-
-
-def _constants(
-    function: SassFunction, number: int, layout: ConstantLayout, base: int, end: int, kernel: Kernel
-) -> Iterator[tuple[str, int, Severity]]:
-    """Reads of constant banks that are not allowed: (why, line, severity)."""
-    instruction = function.instructions[number]
-    line = own_line(instruction)
-    if "cx[" in instruction.operands:
-        yield "The kernel reads a constant bank chosen at run time.", line, "fail"
-    for read in constant_reads(instruction):
-        if read.bank in (2, 3, 4):
-            continue
-        if read.bank != 0:
-            yield f"The kernel reads constant bank {read.bank}, which is not its own.", line, "fail"
-        elif read.index:
-            in_cluster = read.offset in layout.in_cluster and _follows_cluster_size(
-                function, number, read.index
-            )
-            if not in_cluster:
-                yield (
-                    "The kernel reads its parameters at a computed index, which can reach what the driver keeps "
-                    "beside them. Pass a pointer instead.",
-                    line,
-                    "fail",
-                )
-            elif read.offset in layout.grid_sync and not from_toolkit(instruction):
-                yield "The kernel reads the workspace of grid.sync(); call it instead.", line, "fail"
-        elif (base <= read.offset and read.offset + read.bytes <= -(-end // 8) * 8) or all(
-            word in layout.plain for word in range(read.offset & ~3, read.offset + read.bytes, 4)
-        ):
-            continue
-        elif read.offset in layout.grid_sync:
-            if not from_toolkit(instruction):
-                yield (
-                    "The kernel reads %envreg1 or %envreg2; use cooperative groups' grid.sync().",
-                    line,
-                    "fail",
-                )
-        elif read.offset == layout.parameter_address:
-            if any(p.kind == "struct" and p.size >= 128 for p in kernel.parameters):
-                yield (
-                    "The kernel takes the address of a parameter, as a TMA descriptor needs it.",
-                    line,
-                    "warn",
-                )
-            else:
-                yield (
-                    "The kernel takes the address of its parameters, through which it could read what the driver "
-                    "keeps beside them. Copy the parameter to a variable first.",
-                    line,
-                    "fail",
-                )
-        else:
-            what = (
-                "past its parameters"
-                if read.offset >= end > 0
-                else f"word {read.offset:#x} of constant bank 0"
-            )
-            yield f"The kernel reads {what}, which can tell one launch from another.", line, "fail"
-
-
-def _follows_cluster_size(function: SassFunction, number: int, register: str) -> bool:
-    """Whether a register holds a multiple of the cluster's size: CS2R SR_CgaSize, then IMAD by a constant."""
-    wanted, multiplied = register, False
-    for instruction in reversed(function.instructions[max(number - 64, 0) : number]):
-        parts = operands(instruction)
-        if not parts or parts[0].partition(".")[0] != wanted:
-            continue
-        if instruction.name in ("IMAD", "UIMAD") and len(parts) == 4 and parts[2] == "-0xa0":
-            wanted, multiplied = parts[1].partition(".")[0], True
-        elif instruction.name in ("R2UR", "MOV", "UMOV", "IMAD", "RPCMOV") and len(parts) >= 2:
-            wanted = parts[-1].partition(".")[0]
-        else:
-            return multiplied and instruction.name in ("CS2R", "S2R", "S2UR") and "SR_CgaSize" in parts
-    return False
 
 
 def _what_it_does(flows: list[dataflow.Flow]) -> Literal["yes", "copies", "fills"]:

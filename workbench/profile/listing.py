@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from workbench.core.build import CudaBuild
 from workbench.core.errors import JudgeError
-from workbench.profile.audit import own_line
+from workbench.profile.places import own_line
 from workbench.profile.sass import SassFunction, disassemble
 
 MAX_INSTRUCTIONS = 50_000

@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 import msgspec
 
-from workbench.profile.audit import CANDIDATE
+from workbench.profile.places import CANDIDATE
 from workbench.profile.sass import Instruction, SassFunction
 
 _SPACES = {"LDG": "global", "LD": "global", "STG": "global", "ST": "global", "LDS": "shared", "STS": "shared"}
