@@ -105,7 +105,7 @@ def test_an_input_is_returned_where_the_reference_returns_it(evaluate: Evaluate)
 
 
 def parameter(kind: str, bytes_: int, type_: str = "") -> KernelParameter:
-    return KernelParameter(0, bytes_, kind, type_)  # type: ignore[arg-type]
+    return KernelParameter(0, bytes_, kind, type_)  # type: ignore[arg-type]  # parametrized
 
 
 POINTER = parameter("pointer", 8)
@@ -256,7 +256,7 @@ def test_packing_gives_each_scalar_its_parameters_width(evaluate: Evaluate) -> N
         parameter("int", 1, "bool"),
         POINTER,
     )
-    assert pack_arguments(launch, wanted) == (  # type: ignore[arg-type]
+    assert pack_arguments(launch, wanted) == (  # type: ignore[arg-type]  # a launch, as the plan above says
         TensorArg(0),
         struct.pack("<i", 3),
         struct.pack("<q", 3),
@@ -267,7 +267,7 @@ def test_packing_gives_each_scalar_its_parameters_width(evaluate: Evaluate) -> N
         PointersArg((0, 1)),
     )
     with pytest.raises(ValueError, match="8 arguments for 0 parameters"):
-        pack_arguments(launch, kernel())  # type: ignore[arg-type]
+        pack_arguments(launch, kernel())  # type: ignore[arg-type]  # likewise
 
 
 @given(st.floats(allow_nan=False, width=32))

@@ -122,7 +122,7 @@ def test_forced_types_and_numbers_beyond_the_finite(evaluate: Evaluate) -> None:
         ("int", int),
         ("int", int),
     ]
-    assert math.isnan(launch.args[6].value)  # type: ignore[union-attr]
+    assert math.isnan(launch.args[6].value)  # type: ignore[union-attr]  # the step of that number, as written above
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_knobs_take_the_values_that_are_asked_for(evaluate: Evaluate) -> None:
     plan = plan_of(evaluate(text, knobs={"B": "v", "D": False, "E2": 4}))
     assert plan.values == {"A": 1, "B": "v", "C": 0.5, "D": False, "E2": 4}
     assert [k.default for k in plan.knobs] == [1, "u", 0.5, True, 3]
-    assert plan.steps[0].args[0] == ScalarArg("bool", True)  # type: ignore[union-attr]
+    assert plan.steps[0].args[0] == ScalarArg("bool", True)  # type: ignore[union-attr]  # the step of that number, as written above
 
 
 def test_saved_tensors_are_named_by_their_variable(evaluate: Evaluate) -> None:
@@ -260,7 +260,7 @@ def test_library_steps_know_their_results(evaluate: Evaluate) -> None:
     assert plan.steps[2] == LibraryStep(
         op="aten.cat", args=(TensorArg(2), TensorArg(2), ScalarArg("int", 1)), outputs=(3,), line=4
     )
-    assert plan.steps[4].kwargs == (("dtype", "float16"),)  # type: ignore[union-attr]
+    assert plan.steps[4].kwargs == (("dtype", "float16"),)  # type: ignore[union-attr]  # the step of that number, as written above
 
 
 def test_a_dict_is_returned_in_the_order_of_the_reference(evaluate: Evaluate) -> None:

@@ -19,7 +19,7 @@ SPECS = [
 
 @pytest.mark.parametrize("placement", ["end", "start"])
 def test_buffers_hold_what_is_written_and_start_aligned(placement: str) -> None:
-    with Arena(SPECS, placement=placement, seed=1) as arena:  # type: ignore[arg-type]
+    with Arena(SPECS, placement=placement, seed=1) as arena:  # type: ignore[arg-type]  # parametrized
         for i, spec in enumerate(SPECS):
             assert arena.array(i).shape == (spec.nbytes,)
             arena.array(i)[:] = np.random.default_rng(i).integers(0, 256, spec.nbytes, dtype=np.uint8)

@@ -17,7 +17,7 @@ from workbench.runner.host.rewrite import rewrite, unsupported
 
 
 def failed(source: str, *kernels: str, **options: object) -> BuildFailure:
-    result = build(source, kernels, **options)  # type: ignore[arg-type]
+    result = build(source, kernels, **options)  # type: ignore[arg-type]  # each test names options of its own types
     assert isinstance(result, BuildFailure)
     print(result.diagnostics)
     return result

@@ -45,7 +45,7 @@ def line_of(text: str) -> int:
 
 
 def fault(ran: object) -> Fault:
-    found = ran.report.fault  # type: ignore[attr-defined]
+    found = ran.report.fault  # type: ignore[attr-defined]  # a fault is what is being looked for
     assert found is not None
     print(found.message)
     return found

@@ -37,7 +37,7 @@ def attack(number: int) -> HostBuild:
 
 def outcome(runner: object) -> int:
     y = empty(4, np.int32)
-    must_run(runner, "report", 1, 4, [y])  # type: ignore[arg-type]
+    must_run(runner, "report", 1, 4, [y])  # type: ignore[arg-type]  # a list is a sequence of tensors here
     return int(y.result[0])
 
 

@@ -52,9 +52,7 @@ def groups(runners: HostRunners, compiler: str) -> Iterator[HostRunner]:
 
 
 @pytest.fixture
-def rng() -> np.random.Generator:
-    seed = int(np.random.SeedSequence().entropy % 2**32)  # type: ignore[operator]
-    print("data seed", seed)
+def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 

@@ -346,7 +346,7 @@ class PlanBuilder:
             raise PlanError(f"More than {MAX_KNOBS} knobs in one plan.")
         self.knobs[name] = knob
         self.values[name] = value
-        return value  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]  # it is among `options`
 
     def save(self, name: Any, number: int) -> None:
         """Hand a tensor to `backward`."""

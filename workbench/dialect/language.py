@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, NoReturn
 
 from workbench.core.plan import Argument, PointersArg, ScalarArg, TensorArg
@@ -30,9 +31,9 @@ class NotCoveredError(Exception):
 
 def line() -> int:
     """The line of the plan that called, in the candidate's own file; 0 outside of a plan."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != PLAN_FILE:
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return frame.f_lineno if frame is not None else 0
 
 
@@ -241,7 +242,7 @@ class Words:
         if isinstance(value, Pointers):
             return PointersArg(value.tensors)
         if isinstance(value, Typed):
-            return ScalarArg(value.kind, value.value)  # type: ignore[arg-type]
+            return ScalarArg(value.kind, value.value)  # type: ignore[arg-type]  # `Typed` checked its kind
         if isinstance(value, bool):
             return ScalarArg("bool", value)
         if isinstance(value, int):

@@ -44,7 +44,7 @@ def lex(text: str) -> Iterator[Token]:
     """The tokens of a file, in order. A plan is one token, from `/*@plan` past `@*/` (or to the end)."""
     for match in _TOKEN.finditer(text):
         if match.lastgroup is not None:
-            yield Token(match.lastgroup, *match.span())  # type: ignore[arg-type]
+            yield Token(match.lastgroup, *match.span())  # type: ignore[arg-type]  # the groups are named like kinds
 
 
 def plans(text: str) -> list[tuple[int, int]]:

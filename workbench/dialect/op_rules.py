@@ -87,6 +87,7 @@ def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 def ranked(spec: Any, rank: int) -> tuple[int, ...]:
     """The shape, where this many dimensions are meant."""
-    if len(tensor(spec).shape) != rank:
+    shape = tensor(spec).shape
+    if len(shape) != rank:
         raise OpError(f"{spec} should have {rank} dimensions")
-    return spec.shape  # type: ignore[no-any-return]
+    return shape

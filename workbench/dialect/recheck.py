@@ -167,8 +167,8 @@ def failure(answer: PlanFailure) -> PlanFailure:
         )
         for d in answer.diagnostics[:MAX_DIAGNOSTICS]
     )
-    cause = "memory" if answer.cause == "memory" else "plan"
-    return PlanFailure(diagnostics or (Diagnostic("The plan failed without a word."),), cause)  # type: ignore[arg-type]
+    said = diagnostics or (Diagnostic("The plan failed without a word."),)
+    return PlanFailure(said, "memory" if answer.cause == "memory" else "plan")
 
 
 def clean(text: str) -> str:

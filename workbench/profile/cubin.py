@@ -11,6 +11,7 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -178,7 +179,7 @@ def _arch(elf: ELFFile) -> str:
     return f"sm_{number}"
 
 
-def _symbol(entry, sections) -> Symbol:  # type: ignore[no-untyped-def]
+def _symbol(entry: Any, sections: list[Any]) -> Symbol:
     index = entry["st_shndx"]
     section = sections[index].name if isinstance(index, int) and index < len(sections) else ""
     return Symbol(entry.name, str(entry["st_info"]["type"]), section, entry["st_value"], entry["st_size"])

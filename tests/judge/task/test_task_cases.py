@@ -147,7 +147,7 @@ def test_inputs_that_are_related_in_an_unknown_way_are_drawn_by_the_task_itself(
     size = task.sizes[0]
     for seed in range(4):
         case = task.draw(size, seed)
-        assert int(case.values["input:offsets"][-1]) == 64  # type: ignore[index]
+        assert int(case.values["input:offsets"][-1]) == 64  # type: ignore[index]  # a tensor
         task.expected(size, case)
     assert not torch.equal(x_of(task.draw(size, 1)), x_of(task.draw(size, 2)))
 

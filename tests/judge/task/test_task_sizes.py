@@ -54,7 +54,7 @@ def test_integers_inside_tuples_calls_classes_and_functions_have_labels() -> Non
     changed = execute(source, **{"shape[1]": 8, "config.hidden": 4, "Config.layers": 2})
     assert changed["shape"] == (16, 8, "a")
     assert changed["config"] == {"hidden": 4, "eps": 1e-5}
-    assert changed["Config"].layers == 2  # type: ignore[attr-defined]
+    assert changed["Config"].layers == 2  # type: ignore[attr-defined]  # the class is made above
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from workbench.judge.worker.task.cases import TRANSFORMS, draw_inputs
@@ -13,9 +15,9 @@ def generator(seed: int = 9) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def draws(make: object, count: int = 3) -> list[torch.Tensor]:
+def draws(make: Callable[[], torch.Tensor], count: int = 3) -> list[torch.Tensor]:
     torch.manual_seed(5)
-    return [make() for _ in range(count)]  # type: ignore[operator]
+    return [make() for _ in range(count)]
 
 
 def every_case(structure: Structure) -> list[tuple[str, torch.Tensor]]:

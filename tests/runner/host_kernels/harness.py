@@ -159,7 +159,7 @@ def run(
 
     def three(value: int | tuple[int, ...]) -> tuple[int, int, int]:
         parts = (value,) if isinstance(value, int) else value
-        return (*parts, 1, 1, 1)[:3]  # type: ignore[return-value]
+        return (*parts, 1, 1, 1)[:3]  # type: ignore[return-value]  # three, as the slice says
 
     launch = Launch(
         kernel=kernel,
@@ -198,7 +198,7 @@ def run(
     ]
     seed = secrets.randbits(32)
     print("arena seed", seed)  # shown where a test fails
-    with Arena(specs, placement=placement, seed=seed) as arena:  # type: ignore[arg-type]
+    with Arena(specs, placement=placement, seed=seed) as arena:  # type: ignore[arg-type]  # a literal that callers pass on
         rng = np.random.default_rng(seed)
         for i, b in enumerate(buffers):
             if b.poison:

@@ -210,7 +210,7 @@ class Compiler:
             if need_host:
                 built = host_build(self._taken(answer, "host", HostResult))
                 self._remember(keys.get("host"), built)
-        return Builds(cuda, built)  # type: ignore[arg-type]
+        return Builds(cuda, built)  # type: ignore[arg-type]  # the cache keeps each kind under keys of its own
 
     def _taken(self, answer: BuildAnswer | Ended, part: Literal["cuda", "host"], type_: Any) -> Any:
         """One compiler's part of an answer; what a killed build left running goes with the process."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from workbench.core.plan import Diagnostic
 from workbench.runner.compiler.messages import FILE_NAME
@@ -57,7 +58,7 @@ def nvrtc_diagnostics(log: str, device: str, *, ptx: str = "") -> tuple[Diagnost
     return ordered(d for d in found if d.message)
 
 
-def _severity(kind: str):  # type: ignore[no-untyped-def]
+def _severity(kind: str) -> Literal["error", "warning"]:
     return "warning" if kind == "warning" else "error"
 
 

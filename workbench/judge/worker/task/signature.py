@@ -90,7 +90,7 @@ def _mapping_maker(original: Mapping[Any, Any], keys: list[Any]) -> Callable[[li
             return pairs
         result = copy.copy(original)
         for name, part in pairs.items():
-            result[name] = part  # type: ignore[index]
+            result[name] = part  # type: ignore[index]  # a copy of a mapping that can be set, or it raises
         return result
 
     return make
