@@ -2,8 +2,9 @@
 
 The real judge cannot be made to die, hang or lie on demand, and the engine must hold up under all of it. Words in a
 candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores the cancel), SLOW (0.5 s), FAILS,
-WARNS, KNOBS. A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
-form), ONCE (loads once; the file is then broken), SHIPPED (its signature is softmax's).
+WARNS, KNOBS, LISTED (has machine code to read). A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
+form), ONCE (loads once; the file is then broken), SHIPPED (its signature is softmax's),
+UNLISTED (no candidate has machine code to read).
 With SCRIPTED_CHILDREN in the environment it has three sleeping children, named as the real one's parts are.
 Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
 """
@@ -158,7 +159,9 @@ def judge(message: Judge, task: TaskInfo | None, revision: int) -> Judged:
         seeds=(time.time_ns(),),  # as with the real one, no two verdicts are the same bytes
     )
     knobs = (Knob("BLOCK", 256, (128, 256, 512)),) if "KNOBS" in text or "tune(" in text else ()
-    return Judged(candidate=message.candidate, verdict=verdict, knobs=knobs)
+    listed = message.sass and "LISTED" in text and "UNLISTED" not in task.source
+    sass = f"/*0000*/ EXIT ;  // {time.time_ns()}" if listed else ""
+    return Judged(candidate=message.candidate, verdict=verdict, knobs=knobs, sass=sass)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import msgspec
@@ -113,3 +114,29 @@ async def test_a_verdict_in_the_log_of_a_version_that_recorded_no_hash_is_still_
     again = await opened.open()
     assert again.state.candidates["c0001"].verdict_sha256 == ""
     assert (await again.request(ReadVerdict(candidate="c0001"))).ok
+
+
+async def test_the_machine_code_in_the_session_is_that_of_the_verdict_that_is_shown_or_none(
+    opened: World,
+) -> None:
+    client = await opened.open()
+    await client.request(SubmitCandidate(source=b"LISTED", name="one"))
+    state = await until(client, in_state("passed"))
+    listing = opened.session / "profiles" / "c0001.sass"
+    first = listing.read_bytes()
+    assert state.candidates["c0001"].sass_sha256 == hashlib.sha256(first).hexdigest()
+    listing.with_name(".c0001.sass.next").mkdir()  # refuses to be written
+    await client.request(VerifyAgain(candidate="c0001"))
+    await until(client, in_state("judging"))
+    state = await until(client, in_state("passed"))
+    assert state.candidates["c0001"].sass_sha256 == "" and not listing.exists()
+    listing.with_name(".c0001.sass.next").rmdir()
+    await client.request(VerifyAgain(candidate="c0001"))
+    state = await until(client, lambda s: s.candidates["c0001"].sass_sha256 != "")
+    assert state.candidates["c0001"].sass_sha256 == hashlib.sha256(listing.read_bytes()).hexdigest()
+    assert listing.read_bytes() != first
+    opened.task.write_text("UNLISTED")
+    await until(client, in_state("stale"))
+    await client.request(VerifyAgain(candidate="c0001"))
+    state = await until(client, in_state("passed"))
+    assert state.candidates["c0001"].sass_sha256 == "" and not listing.exists()

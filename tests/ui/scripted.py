@@ -176,11 +176,20 @@ class ScriptedEngine:
         return ev.CandidateAdded(candidate=candidate, name=name or candidate, sha256=candidate, **given)  # type: ignore[arg-type]
 
     def judged(
-        self, candidate: str, *, knobs: tuple[Knob, ...] = (), rank: float | None = None, **fields: object
+        self,
+        candidate: str,
+        *,
+        knobs: tuple[Knob, ...] = (),
+        rank: float | None = None,
+        listed: bool = True,
+        **fields: object,
     ) -> ev.VerdictReached:
-        """The event of a verdict with its file."""
+        """The event of a verdict with its file; `listed`: its machine code was kept."""
         found = self.verdicts[candidate] = verdict(candidate, **fields)  # type: ignore[arg-type]
-        return ev.VerdictReached(candidate=candidate, summary=summary(found, rank=rank), knobs=knobs)
+        sass = "5a" * 32 if listed else ""
+        return ev.VerdictReached(
+            candidate=candidate, summary=summary(found, rank=rank), knobs=knobs, sass_sha256=sass
+        )
 
     def die(self, why: str = "the engine ended") -> None:
         """The connection ends."""

@@ -98,6 +98,17 @@ async def test_a_failure_shows_its_cause_its_evidence_the_line_and_three_lines_f
         assert [r.number for r in bench.query_one("#candidate-code", CodeView).rows if r.sign == "!"] == [6]
 
 
+async def test_machine_code_is_named_only_where_the_log_says_that_it_was_kept(until) -> None:
+    engine = ScriptedEngine(started())
+    async with app_on(engine).run_test(size=(160, 45)) as pilot:
+        bench = pilot.app.screen
+        engine.say(engine.add("c0001"), engine.judged("c0001", listed=True))
+        await until(pilot, lambda: "SASS: profiles/c0001.sass" in _text(bench, "#verdict-body"))
+        engine.say(ev.CandidateQueued(candidate="c0001"), engine.judged("c0001", listed=False))
+        await until(pilot, lambda: "SASS" not in _text(bench, "#verdict-body"))
+        assert "32 registers" in _text(bench, "#verdict-body")
+
+
 async def test_the_cursor_is_on_the_first_verdict_until_a_person_moves_it_and_then_stays(until) -> None:
     engine = ScriptedEngine(started())
     async with app_on(engine).run_test(size=(160, 45)) as pilot:

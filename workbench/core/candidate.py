@@ -79,3 +79,5 @@ class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
     verdict: VerdictSummary | None = None
     verdict_sha256: str = ""
     """Of verdicts/<id>.json, hexadecimal; "" where the log does not say."""
+    sass_sha256: str = ""
+    """Of profiles/<id>.sass, the machine code that its verdict's audit read; "" where there is none."""

@@ -89,6 +89,8 @@ class VerdictReached(_Event, frozen=True, kw_only=True, tag="verdict_reached"):
     summary: VerdictSummary
     verdict_sha256: str = ""
     """Of that file's bytes, hexadecimal; "" in logs of versions that did not record it."""
+    sass_sha256: str = ""
+    """Of profiles/<id>.sass, hexadecimal; "" where this judging left none."""
     knobs: tuple[Knob, ...] = ()
     """The knobs that its plan offers, for the sweep."""
 

@@ -139,6 +139,7 @@ class SessionState(msgspec.Struct, kw_only=True):
             event.candidate,
             verdict=summary,
             verdict_sha256=event.verdict_sha256,
+            sass_sha256=event.sass_sha256,
             state=_OUTCOME_STATE[summary.outcome] if fresh else "stale",
             state_reason="" if fresh else "judged under another revision of the task",
         )

@@ -302,12 +302,7 @@ class Bench:
                 verdict = unjudged(view, task, revision, self._task.target, reason)
         if verdict is not None:
             knobs, sass = (judged.knobs, judged.sass) if judged is not None else ((), "")
-            if sass:
-                with contextlib.suppress(
-                    StoreError
-                ):  # it can be made again; the verdict is what has to be kept
-                    self._journal.store.write_profile(f"{candidate}.sass", sass)
-            await self._keep(candidate, verdict, task.basis, knobs)
+            await self._keep(candidate, verdict, task.basis, knobs, sass)
         elif asked is ... and died is not None:
             await self._persist(
                 lambda: self._journal.record(
@@ -331,11 +326,13 @@ class Bench:
         self._journal.tell(judging=None, gate=None, gates=(), activity="")
 
     async def _keep(
-        self, candidate: CandidateId, verdict: Verdict, basis: str, knobs: tuple[Knob, ...]
+        self, candidate: CandidateId, verdict: Verdict, basis: str, knobs: tuple[Knob, ...], sass: str
     ) -> None:
         self._deaths.pop(candidate, None)
         self.urgent.done(candidate)
-        await self._persist(lambda: keep_verdict(self._journal, candidate, verdict, basis=basis, knobs=knobs))
+        await self._persist(
+            lambda: keep_verdict(self._journal, candidate, verdict, basis=basis, knobs=knobs, sass=sass)
+        )
 
     async def _persist(self, write: Callable[[], T]) -> T:
         """Repeat `write` while the disk is full or read-only, so that a verdict that was reached is not lost."""

@@ -162,20 +162,24 @@ class Store:
         Raises:
             StoreError: it cannot be written; the old one stays as it was.
         """
-        path = self.verdict_path(view.id)
-        try:
-            _settle(path, view.verdict_sha256)  # the one that was shown may be staged still
-        except OSError as error:
-            raise self._refuse(error) from None
-        self._write(_staged(path), verdict)
+        self._stage(self.verdict_path(view.id), verdict, view.verdict_sha256)
+
+    def stage_sass(self, view: CandidateView, listing: bytes) -> None:
+        """As `stage_verdict`, for the machine code that the verdict's audit read."""
+        self._stage(self.sass_path(view.id), listing, view.sass_sha256)
 
     def settle(self, view: CandidateView) -> None:
-        """Put the verdict that was staged in its place, now that the log tells of it.
+        """Put what was staged in its place, now that the log tells of it; machine code of another judging is removed.
 
-        Where the disk refuses it stays staged, and `read_verdict` finds it there.
+        Where the disk refuses it stays staged, where `read_verdict` finds it.
         """
         with contextlib.suppress(OSError):
             _settle(self.verdict_path(view.id), view.verdict_sha256)
+        with contextlib.suppress(OSError):
+            if view.sass_sha256:
+                _settle(self.sass_path(view.id), view.sass_sha256)
+            else:
+                self.sass_path(view.id).unlink(missing_ok=True)
 
     def read_verdict(self, view: CandidateView) -> bytes:
         """The JSON of the verdict that `view` tells of, or what stands in its place (`integrity.told_of` says which).
@@ -189,14 +193,6 @@ class Store:
                 return _staged(path).read_bytes()
         return self._read(path)
 
-    def write_profile(self, name: str, text: str) -> None:
-        """Put a file into profiles/, whole or not at all; it can be made again, so nothing waits for the disk.
-
-        Raises:
-            StoreError: it cannot be written; what was there is as it was.
-        """
-        self._write(self.folder / "profiles" / name, text.encode(), synced=False)
-
     def candidate_path(self, candidate: CandidateId) -> Path:
         """candidates/<id>.cu"""
         return self.folder / "candidates" / f"{candidate}.cu"
@@ -204,6 +200,10 @@ class Store:
     def verdict_path(self, candidate: CandidateId) -> Path:
         """verdicts/<id>.json"""
         return self.folder / "verdicts" / f"{candidate}.json"
+
+    def sass_path(self, candidate: CandidateId) -> Path:
+        """profiles/<id>.sass"""
+        return self.folder / "profiles" / f"{candidate}.sass"
 
     def freeze_task(self, revision: int, sources: Sequence[str]) -> dict[str, str]:
         """Copy the task's sources to task/<revision>/, with a sources.json that says where each came from.
@@ -246,12 +246,22 @@ class Store:
 
     def _settle_all(self, state: SessionState) -> None:
         # What an engine that died had staged: in its place where the log tells of it, else it was never shown.
-        with contextlib.suppress(OSError):
-            for staged in (self.folder / "verdicts").glob(f".*{STAGED}"):
-                view = state.candidates.get(staged.name[1:].removesuffix(f".json{STAGED}"))
-                if view is not None:
-                    _settle(self.verdict_path(view.id), view.verdict_sha256)
+        for staged in [*self.folder.glob(f"verdicts/.*{STAGED}"), *self.folder.glob(f"profiles/.*{STAGED}")]:
+            path = staged.with_name(staged.name[1:].removesuffix(STAGED))
+            view = state.candidates.get(path.stem)
+            with contextlib.suppress(OSError):
+                if view is not None and path == self.verdict_path(view.id):
+                    _settle(path, view.verdict_sha256)
+                elif view is not None and path == self.sass_path(view.id):
+                    _settle(path, view.sass_sha256)
                 staged.unlink(missing_ok=True)
+
+    def _stage(self, path: Path, data: bytes, shown: str) -> None:
+        try:
+            _settle(path, shown)  # what was shown may be staged still
+        except OSError as error:
+            raise self._refuse(error) from None
+        self._write(_staged(path), data)
 
     def _keep_aside(self) -> None:
         # Whoever saved the log by hand without its last line feed gets back what he wrote.
@@ -262,17 +272,13 @@ class Store:
             self._write(kept, before + self._aside)
             self._aside = b""
 
-    def _write(self, path: Path, data: bytes, *, synced: bool = True) -> None:
+    def _write(self, path: Path, data: bytes) -> None:
         making = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(exist_ok=True)
-            if synced:
-                _write_synced(making, data)
-            else:
-                making.write_bytes(data)
+            _write_synced(making, data)
             making.rename(path)
-            if synced:
-                _sync_folder(path.parent)
+            _sync_folder(path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
                 making.unlink()

@@ -158,8 +158,7 @@ class VerdictPane(VerticalScroll, can_focus=True):
             ]
         parts += vt.warnings(verdict.gates)
         parts += vt.timings(verdict.timing)
-        audited = any(g.name == "audit" and g.status != "skipped" for g in verdict.gates)
-        sass = f"profiles/{chosen.id}.sass" if audited else ""
+        sass = f"profiles/{chosen.id}.sass" if chosen.sass_sha256 else ""
         parts += vt.kernels(verdict.resources.kernels, verdict.resources.arch, sass)
         parts += vt.estimate(verdict.estimate)
         parts += vt.unchecked(verdict.unchecked)
