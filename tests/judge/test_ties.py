@@ -13,8 +13,9 @@ from workbench.judge.worker.compare import Bar, bars, index_bar, mismatch
 from workbench.judge.worker.references import Prepared, prepare
 from workbench.judge.worker.task.loaded import LoadedTask
 from workbench.judge.worker.task.loader import load_task
-from workbench.judge.worker.ties import Source, computed_source
+from workbench.judge.worker.ties import Choice, Source, computed_source
 
+EXPERTS = 64
 ROUTER = Path(__file__).parent / "task" / "kernelbench" / "topk_router.py"
 # 1 and 2 are nearly equal in fp64, 0 and 3 are not.
 EXACT = torch.tensor([[0.1, 0.4, 0.4 + 1e-8, 0.2]], dtype=torch.float64)
@@ -26,10 +27,17 @@ def bar_of(eager: torch.Tensor, exact: torch.Tensor) -> Bar:
     return bars([output], [eager], [exact], {})[0]
 
 
-def source() -> Source:
-    found = computed_source(EAGER, EXACT, None, 16.0)
+def source(eager: torch.Tensor = EAGER, exact: torch.Tensor = EXACT, *, distinct: bool = False) -> Source:
+    found = computed_source(eager, exact, None, 16.0, distinct=distinct)
     assert found is not None
     return found
+
+
+def choice(of: Source, positions: torch.Tensor) -> Choice:
+    """Of positions along the last axis, or without it."""
+    return Choice(
+        (of,), torch.arange(len(of.values)).view(-1, *[1] * (positions.dim() - 1)).expand_as(positions)
+    )
 
 
 def nothing() -> None:
@@ -38,7 +46,7 @@ def nothing() -> None:
 
 def test_a_choice_among_near_ties_is_right_and_counts() -> None:
     chosen, exact = torch.tensor([1]), torch.tensor([2])
-    bar = index_bar(bar_of(chosen, exact), exact, nothing, [source()])
+    bar = index_bar(bar_of(chosen, exact), exact, nothing, choice(source(), exact))
     assert bar.excluded == 0 and bar.usable
     assert mismatch(bar, torch.tensor([1])) is None and mismatch(bar, torch.tensor([2])) is None
     for wrong in (0, 3, 4, -1):
@@ -47,14 +55,14 @@ def test_a_choice_among_near_ties_is_right_and_counts() -> None:
 
 def test_a_mask_beside_what_the_reference_chose_from_excuses_nothing() -> None:
     best, mask = torch.tensor([2]), torch.zeros(1, 4)
-    bar = index_bar(bar_of(best, best), best, nothing, [source()])
+    bar = index_bar(bar_of(best, best), best, nothing, choice(source(), best))
     assert mismatch(bar, torch.tensor([0]), selected_from=[mask]) is not None
     assert mismatch(bar, torch.tensor([1]), selected_from=[mask]) is None
 
 
 def test_near_ties_may_change_places_but_not_stand_twice() -> None:
     both = torch.tensor([[1, 2]])
-    bar = index_bar(bar_of(both, both), both, nothing, [source()])
+    bar = index_bar(bar_of(both, both), both, nothing, choice(source(distinct=True), both))
     assert mismatch(bar, torch.tensor([[2, 1]])) is None
     assert mismatch(bar, torch.tensor([[2, 2]])) is not None
     assert mismatch(bar, torch.tensor([[1, 3]])) is not None
@@ -64,7 +72,7 @@ def test_what_is_not_rounded_has_no_near_ties() -> None:
     same = computed_source(EXACT, EXACT, None, 16.0)
     assert same is not None and same.slack is None
     best = torch.tensor([2])
-    bar = index_bar(bar_of(best, best), best, nothing, [same])
+    bar = index_bar(bar_of(best, best), best, nothing, choice(same, best))
     assert mismatch(bar, torch.tensor([1])) is not None
 
 
@@ -73,7 +81,7 @@ def test_a_choice_of_what_overflowed_in_eager_alone_does_not_count() -> None:
     found = computed_source(exact.float(), exact, None, 16.0)
     assert found is not None
     chosen = torch.tensor([1, 2])
-    bar = index_bar(bar_of(chosen, chosen), chosen, nothing, [found])
+    bar = index_bar(bar_of(chosen, chosen), chosen, nothing, choice(found, chosen))
     assert bar.excluded == 1
     assert mismatch(bar, torch.tensor([0, 2])) is None
     assert mismatch(bar, torch.tensor([0, 1])) is not None
@@ -81,7 +89,7 @@ def test_a_choice_of_what_overflowed_in_eager_alone_does_not_count() -> None:
 
 def test_without_a_source_a_position_that_one_ulp_changes_does_not_count() -> None:
     chosen, moved = torch.tensor([1, 5]), torch.tensor([2, 5])
-    bar = index_bar(bar_of(chosen, chosen), chosen, lambda: moved, [])
+    bar = index_bar(bar_of(chosen, chosen), chosen, lambda: moved, None)
     assert bar.excluded == 1
     assert mismatch(bar, torch.tensor([3, 5])) is None
     assert mismatch(bar, torch.tensor([1, 4])) is not None
@@ -103,12 +111,14 @@ def test_the_reference_tells_what_it_chose_from_also_behind_a_view(router: Loade
     names = [output.name.removeprefix("out_") for output in router.sizes[0].outputs]
     weights = prepared.expected.exact[names.index("weights")]
     for name in ("chosen", "first"):
-        (gate,) = found[name].sources
+        one = found[name].choice
+        assert one is not None and bool(one.known.all())
+        (gate,) = one.sources
         assert gate.slack is not None and gate.values.dtype == torch.float64
         at = found[name].target
         at = at if name == "chosen" else at[:, None]
         assert torch.allclose(gate.values.gather(1, at), weights[:, : at.shape[1]], rtol=1e-4)
-    assert not found["count"].sources and not found["weights"].sources
+    assert found["count"].choice is None and found["weights"].choice is None
 
 
 def test_equal_values_inside_are_ties_of_every_position(router: LoadedTask, seed: int) -> None:
@@ -119,6 +129,6 @@ def test_equal_values_inside_are_ties_of_every_position(router: LoadedTask, seed
     assert bool(empty.any())
     bar = router_bars(prepared)["first"]
     assert bar.excluded == 0
-    other = torch.where(empty, (bar.target + 1) % bar.sources[0].values.shape[1], bar.target)
+    other = torch.where(empty, (bar.target + 1) % EXPERTS, bar.target)
     assert mismatch(bar, other) is None
-    assert mismatch(bar, (bar.target + 1) % bar.sources[0].values.shape[1]) is not None
+    assert mismatch(bar, (bar.target + 1) % EXPERTS) is not None

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from workbench.core.task import Output
-from workbench.judge.worker.ties import Source, same_selection
+from workbench.judge.worker.ties import Choice, same_selection
 
 TOLERANCE: dict[torch.dtype, float] = {
     torch.float64: 1e-7,
@@ -58,8 +58,8 @@ class Bar:
     counted: Tensor | None
     """Which elements count; None: all."""
     excluded: int
-    sources: tuple[Source, ...] = ()
-    """What an index output was chosen from inside of the reference."""
+    choice: Choice | None = None
+    """What an index output was chosen from, where that is known."""
 
     @property
     def usable(self) -> bool:
@@ -140,34 +140,29 @@ def bars(
 
 
 def index_bar(
-    bar: Bar, exact: Tensor, perturbed: Callable[[], Tensor | None], sources: Sequence[Source]
+    bar: Bar, exact: Tensor | None, perturbed: Callable[[], Tensor | None], choice: Choice | None
 ) -> Bar:
-    """The bar of an index output that has an fp64 reference.
+    """The bar of an index output.
 
     Args:
         bar: as `bars` makes it.
-        exact: the output in fp64.
-        perturbed: the same on inputs moved by one ulp; asked for only where none of `sources` fits.
-        sources: what the reference chose from, where that is known.
+        exact: the output in fp64, where there is an fp64 reference.
+        perturbed: the same on inputs moved by one ulp; asked for only where it is not known of every element what it
+            was chosen from.
+        choice: what the reference chose from, where that is known.
     """
-    if exact.shape != bar.eager.shape:
-        return bar
+    if exact is None or exact.shape != bar.eager.shape:
+        return replace(bar, choice=choice)
     counted = bar.eager == exact
-    tied = same_selection(exact, bar.eager, sources)
-    if tied is not None:
+    known = choice.known if choice is not None else torch.zeros_like(counted)
+    if not bool(known.all()) and (moved := perturbed()) is not None and moved.shape == exact.shape:
+        counted &= known | (moved == exact)
+    if choice is not None:
         # Among near-ties eager's choice is as good as fp64's, but not where eager chose what overflowed.
-        trusted = same_selection(bar.eager, bar.eager, sources, distinct=False)
-        assert trusted is not None
-        counted = (counted | tied) & trusted
-    elif (moved := perturbed()) is not None and moved.shape == exact.shape:
-        counted &= moved == exact
+        trusted = choice.same(bar.eager, bar.eager, distinct=False)
+        counted = (counted | choice.same(exact, bar.eager)) & (trusted | ~known)
     excluded = int(counted.numel() - counted.sum())
-    return replace(
-        bar,
-        counted=counted if excluded else None,
-        excluded=excluded,
-        sources=tuple(sources) if tied is not None else (),
-    )
+    return replace(bar, counted=counted if excluded else None, excluded=excluded, choice=choice)
 
 
 def mismatch(
@@ -288,7 +283,11 @@ def _wrong_integers(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor]) -
         wrong &= bar.counted
     if bar.output.index and bool(wrong.any()):
         # Beside the source that is known, any tensor of a fitting shape (a mask of two values) would excuse any choice.
-        same = same_selection(actual, bar.target, bar.sources or [Source(t) for t in selected_from])
+        same = (
+            bar.choice.same(actual, bar.target)
+            if bar.choice is not None
+            else same_selection(actual, bar.target, selected_from)
+        )
         if same is not None:
             wrong &= ~same
     return wrong if bool(wrong.any()) else None

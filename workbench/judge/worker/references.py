@@ -20,7 +20,7 @@ from workbench.judge.worker.compare import CONDITION_SLACK, Bar, Tolerance, bars
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.expected import Expected
 from workbench.judge.worker.task.loaded import Case, LoadedTask
-from workbench.judge.worker.ties import computed_source
+from workbench.judge.worker.ties import Choice, Source, computed_source
 
 Wait = Callable[[Future[Any]], Any]
 """How a result is waited for: `Future.result`, or what looks up in between (`Judging.wait`)."""
@@ -292,23 +292,38 @@ def prepare(task: LoadedTask, size: SizeSpec, seed: int, name: str, backward: bo
 
 def _index_bar(bar: Bar, expected: Expected, number: int) -> Bar:
     """The bar of output `number`, with what it was chosen from where it holds positions."""
-    if not bar.output.index or expected.exact is None:
+    if not bar.output.index:
         return bar
-    pairs = list(
-        zip(expected.chosen_from.get(number, ()), expected.exact_chosen_from.get(number, ()), strict=False)
-    )
-    rounded = not all(a.shape == b.shape and torch.equal(a.to(b.dtype), b) for a, b in pairs)
-    # An input, mostly, is not rounded: then no third run is needed.
-    moved = expected.perturbed_chosen_from.get(number, ()) if rounded else ()
-    found = [
-        computed_source(eager, exact, moved[n] if n < len(moved) else None, CONDITION_SLACK)
-        for n, (eager, exact) in enumerate(pairs)
-    ]
 
     def perturbed() -> torch.Tensor | None:
         return expected.perturbed[number] if expected.perturbed is not None else None
 
-    return index_bar(bar, expected.exact[number], perturbed, [s for s in found if s is not None])
+    exact = expected.exact[number] if expected.exact is not None else None
+    return index_bar(bar, exact, perturbed, _choice(expected, number))
+
+
+def _choice(expected: Expected, number: int) -> Choice | None:
+    """What output `number` was chosen from; None where that is not known."""
+    eager = expected.chosen_from.get(number)
+    if eager is None:
+        return None
+    if expected.exact is None:
+        return Choice(tuple(Source(t.values, None, t.distinct) for t in eager.tables), eager.rows)
+    exact = expected.exact_chosen_from.get(number)
+    if exact is None or exact.rows.shape != eager.rows.shape or len(exact.tables) != len(eager.tables):
+        return None
+    pairs = [(a.values, b.values) for a, b in zip(eager.tables, exact.tables, strict=True)]
+    rounded = not all(a.shape == b.shape and torch.equal(a.to(b.dtype), b) for a, b in pairs)
+    # An input, mostly, is not rounded: then no third run is needed.
+    moved = expected.perturbed_chosen_from.get(number) if rounded else None
+    sources = []
+    for n, (one, two) in enumerate(pairs):
+        away = moved.tables[n].values if moved is not None and n < len(moved.tables) else None
+        source = computed_source(one, two, away, CONDITION_SLACK, distinct=eager.tables[n].distinct)
+        if source is None:
+            return None
+        sources.append(source)
+    return Choice(tuple(sources), torch.where(eager.rows == exact.rows, eager.rows, -1))
 
 
 def _gradient_bars(

@@ -17,31 +17,66 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class Source:
-    """What positions were chosen from."""
+    """What positions were chosen from, a row for each choice."""
 
     values: Tensor
+    """Shape (rows, values to choose from)."""
     slack: Tensor | None = None
     """Of `values`' shape, float64: by how much two values may differ and be tied, where it is largest in a row; None:
     not at all."""
-
-    def flattened(self, lead: int) -> Source:
-        """With all axes from `lead` on as one."""
-        return Source(self.values.flatten(lead), None if self.slack is None else self.slack.flatten(lead))
+    distinct: bool = False
+    """No value of a row is selected twice (topk, sort)."""
 
 
-def computed_source(eager: Tensor, exact: Tensor, moved: Tensor | None, factor: float) -> Source | None:
+@dataclass(frozen=True)
+class Choice:
+    """What each element of an index output was chosen from."""
+
+    sources: tuple[Source, ...]
+    rows: Tensor
+    """Of the output's shape, int64: a row's number, counted through all sources; -1: not known."""
+
+    @property
+    def known(self) -> Tensor:
+        """Of which elements it is known."""
+        return self.rows >= 0
+
+    def same(self, actual: Tensor, expected: Tensor, *, distinct: bool = True) -> Tensor:
+        """Where `actual` selects what `expected` does; False where it is not known what was chosen from.
+
+        Args:
+            distinct: what selects something twice that may be selected once only is never the same.
+        """
+        same = torch.zeros(expected.shape, dtype=torch.bool)
+        start = 0
+        for source in self.sources:
+            count, extent = source.values.shape
+            here = (self.rows >= start) & (self.rows < start + count)
+            rows, mine, theirs = self.rows[here] - start, actual[here].long(), expected[here].long()
+            agrees = _picks_the_same(rows, mine, theirs, source)
+            if distinct and source.distinct:
+                agrees &= _unrepeated(rows * extent + mine.clamp(0, extent - 1), rows, count)
+            same[here] = agrees
+            start += count
+        return same
+
+
+def computed_source(
+    eager: Tensor, exact: Tensor, moved: Tensor | None, factor: float, *, distinct: bool = False
+) -> Source | None:
     """A source inside of the reference; None where eager and fp64 have nothing in common.
 
     Args:
-        eager: as the module computed it.
+        eager: as the module computed it, a row for each choice.
         exact: the same in fp64.
         moved: the same in fp64 on inputs moved by one ulp, where that is known.
         factor: slack over the larger of eager's error and what one ulp of the inputs changes.
+        distinct: see `Source`.
     """
-    if eager.shape != exact.shape or eager.dim() == 0:
+    if eager.shape != exact.shape or eager.dim() != 2:
         return None
     if torch.equal(eager.to(exact.dtype), exact):
-        return Source(exact)  # not rounded: a candidate may not round it either
+        return Source(exact, None, distinct)  # not rounded: a candidate may not round it either
     if not (eager.is_floating_point() and exact.is_floating_point()):
         return None
     values = exact.double()
@@ -50,24 +85,41 @@ def computed_source(eager: Tensor, exact: Tensor, moved: Tensor | None, factor: 
         off = torch.maximum(off, (moved.double() - values).abs_())
     # What is finite in fp64 alone is known to nobody who computes as eager does: NaN is equal to nothing.
     values = values.masked_fill(values.isfinite() & ~eager.isfinite(), torch.nan)
-    return Source(values, factor * torch.nan_to_num(off, nan=0.0, posinf=0.0))
+    return Source(values, factor * torch.nan_to_num(off, nan=0.0, posinf=0.0), distinct)
 
 
-def same_selection(
-    actual: Tensor, expected: Tensor, sources: Sequence[Source], *, distinct: bool = True
-) -> Tensor | None:
-    """Where `actual` selects, along some axis of one of `sources`, what `expected` does; None where none fits.
+def _picks_the_same(rows: Tensor, mine: Tensor, theirs: Tensor, source: Source) -> Tensor:
+    """Where both pick the same value of their row of `source`."""
+    extent = source.values.shape[1]
+    inside = (mine >= 0) & (mine < extent) & (theirs >= 0) & (theirs < extent)
+    picked = source.values[rows, torch.where(inside, mine, 0)]
+    wanted = source.values[rows, torch.where(inside, theirs, 0)]
+    same = picked == wanted
+    if source.slack is not None:
+        same |= (picked - wanted).abs() <= source.slack.amax(1)[rows]
+    return inside & same
 
-    Positions that fit no single axis (pooling's) count in a plane: the last axes of a source, flattened.
 
-    Args:
-        distinct: what selects something twice is never the same (where a source has as many axes).
+def _unrepeated(places: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Elements of rows (of `count`) in which no place is selected twice: topk may break ties freely, but not repeat
+    itself."""
+    _, which, times = places.unique(return_inverse=True, return_counts=True)
+    repeated = torch.zeros(count, dtype=torch.bool)
+    repeated[rows[times[which] > 1]] = True
+    return ~repeated[rows]
+
+
+def same_selection(actual: Tensor, expected: Tensor, candidates: Sequence[Tensor]) -> Tensor | None:
+    """Where `actual` selects, along some axis of one of `candidates`, what `expected` does; None where none fits.
+
+    For positions of which it is not known what they were chosen from. Those that fit no single axis (pooling's) count
+    in a plane: the last axes, flattened.
     """
     same = torch.zeros(expected.shape, dtype=torch.bool)
     known = False
-    for source in sources:
+    for values in candidates:
         fits = False
-        shape = source.values.shape
+        shape = values.shape
         dims = len(shape)
         for axis in range(dims):
             if dims == expected.dim():
@@ -76,45 +128,38 @@ def same_selection(
                 mine, theirs = actual.unsqueeze(axis), expected.unsqueeze(axis)
             else:
                 continue
-            rest = [i for i in range(dims) if i != axis]
-            if any(mine.shape[i] != shape[i] for i in rest):
+            if any(mine.shape[i] != shape[i] for i in range(dims) if i != axis):
                 continue
-            agrees = _picks_the_same(mine, theirs, source, axis)
+            agrees = _along(mine, theirs, values, axis)
             if agrees is None:
                 continue
             fits = known = True
-            if distinct and dims == expected.dim():
-                agrees &= _unrepeated(mine, axis)
+            if dims == expected.dim():
+                agrees &= _unrepeated_along(mine, axis)
             same |= agrees.reshape(expected.shape)
         if fits or dims != expected.dim():
             continue
         for lead in range(1, dims - 1):
             if shape[:lead] == expected.shape[:lead]:
-                agrees = _picks_the_same(
-                    actual.flatten(lead), expected.flatten(lead), source.flattened(lead), lead
-                )
+                agrees = _along(actual.flatten(lead), expected.flatten(lead), values.flatten(lead), lead)
                 if agrees is not None:
                     known = True
                     same |= agrees.reshape(expected.shape)
     return same if known else None
 
 
-def _picks_the_same(mine: Tensor, theirs: Tensor, source: Source, axis: int) -> Tensor | None:
-    """Where both pick the same value along `axis` of `source`; None where `theirs` are no positions on it."""
-    extent = source.values.shape[axis]
+def _along(mine: Tensor, theirs: Tensor, values: Tensor, axis: int) -> Tensor | None:
+    """Where both pick the same value along `axis` of `values`; None where `theirs` are no positions on it."""
+    extent = values.shape[axis]
     if extent == 0 or bool(((theirs < 0) | (theirs >= extent)).any()):
         return None
     inside = (mine >= 0) & (mine < extent)
-    picked = source.values.gather(axis, torch.where(inside, mine, 0).long())
-    wanted = source.values.gather(axis, theirs.long())
-    same = picked == wanted
-    if source.slack is not None:
-        same |= (picked - wanted).abs() <= source.slack.amax(axis, keepdim=True)
-    return inside & same
+    picked = values.gather(axis, torch.where(inside, mine, 0).long())
+    return inside & (picked == values.gather(axis, theirs.long()))
 
 
-def _unrepeated(index: Tensor, axis: int) -> Tensor:
-    """Slices along `axis` that select nothing twice: topk may break ties freely, but not repeat itself."""
+def _unrepeated_along(index: Tensor, axis: int) -> Tensor:
+    """Slices along `axis` that select nothing twice."""
     ordered = index.sort(axis).values
     repeats = (ordered.narrow(axis, 1, max(index.shape[axis] - 1, 0)) ==
                ordered.narrow(axis, 0, max(index.shape[axis] - 1, 0))).any(axis, keepdim=True)  # fmt: skip

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from workbench.judge.worker.task.imports import describe
+from workbench.judge.worker.task.indices import Chosen
 from workbench.judge.worker.task.reference import Call, Derivative, Reference, Values
 
 
@@ -17,7 +18,7 @@ class _Values(NamedTuple):
 
     results: list[torch.Tensor]
     mutated: Mapping[str, torch.Tensor]
-    chosen_from: Mapping[int, tuple[torch.Tensor, ...]]
+    chosen_from: Mapping[int, Chosen]
 
 
 class Expected:
@@ -26,7 +27,7 @@ class Expected:
     Attributes:
         eager: the outputs, flattened; then the gradients, where they are wanted.
         mutated: by path, what a mutable input or buffer holds after the call.
-        chosen_from: by number of an output that holds positions, the tensors that they were found in.
+        chosen_from: by number of an output that holds positions, what they were found in.
         refused: why the double did not take a case that eager took, once `exact` was asked for; else "".
     """
 
@@ -109,7 +110,7 @@ class Expected:
         return self._exact_call.mutated if self._exact_call is not None else None
 
     @property
-    def exact_chosen_from(self) -> Mapping[int, tuple[torch.Tensor, ...]]:
+    def exact_chosen_from(self) -> Mapping[int, Chosen]:
         """As `chosen_from`, in fp64; empty where there is no fp64 reference."""
         return self._exact_call.chosen_from if self._exact_call is not None else {}
 
@@ -132,7 +133,7 @@ class Expected:
         return self._perturbed_call.mutated if self._perturbed_call is not None else None
 
     @property
-    def perturbed_chosen_from(self) -> Mapping[int, tuple[torch.Tensor, ...]]:
+    def perturbed_chosen_from(self) -> Mapping[int, Chosen]:
         """As `exact_chosen_from`, with inputs moved as for `perturbed`."""
         return self._perturbed_call.chosen_from if self._perturbed_call is not None else {}
 

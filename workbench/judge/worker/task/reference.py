@@ -19,7 +19,7 @@ from torch import nn
 from workbench.core.errors import TaskError
 from workbench.core.task import Scalar
 from workbench.judge.worker.task.imports import describe
-from workbench.judge.worker.task.indices import Positions
+from workbench.judge.worker.task.indices import Chosen, Positions
 from workbench.judge.worker.task.lifting import lift_module, lift_tensor, lifted
 from workbench.judge.worker.task.program import RUNNING, Instance
 from workbench.judge.worker.task.signature import (
@@ -52,7 +52,7 @@ class Call(NamedTuple):
     """By path, of what a `Derivative` asked for and autograd reaches; contiguous."""
     reached: tuple[bool, ...] = ()
     """By output: whether autograd goes back from it (only with a `Derivative`)."""
-    chosen_from: Mapping[int, tuple[torch.Tensor, ...]] = MappingProxyType({})
+    chosen_from: Mapping[int, Chosen] = MappingProxyType({})
     """By output that holds positions: what they were found in (only where that was asked for)."""
     written: Mapping[str, torch.Tensor] = MappingProxyType({})
     """By path, of what was asked for: contiguous copies of what it held after the call."""
@@ -218,7 +218,7 @@ class Reference:
         after = {s.path: s.tensor for s in module_tensors(model)}
         rebound = frozenset(s.path for s in state if after.get(s.path) is not s.tensor)
         reached = tuple(_reached(leaf) for leaf in found if isinstance(leaf.value, torch.Tensor))
-        chosen_from: dict[int, tuple[torch.Tensor, ...]] = {}
+        chosen_from: dict[int, Chosen] = {}
         if tracker is not None:
             chosen_from = {n: s for n, t in enumerate(tensors) if (s := tracker.chosen_from(t))}
         copies = [t.contiguous().clone() for t in tensors]
