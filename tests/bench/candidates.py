@@ -23,9 +23,8 @@ from workbench.core.verdict import GATES, Verdict, encode_verdict
 from workbench.judge.client import JudgeClient
 from workbench.judge.worker.seeds import fresh_seed
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "judge"))
-from candidate_table import CANDIDATES, EXPECTED, LAUNCH_LIMIT_S, came_out  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "judge"))
+from candidate_table import CANDIDATES, EXPECTED, LAUNCH_LIMIT_S, came_out
 
 
 @dataclass(frozen=True)

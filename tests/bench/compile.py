@@ -115,9 +115,10 @@ def main() -> None:
             line("from the cache", [once(compiler, f"{PLAIN}// {i}\n") for i in range(TIMES)], 1.0)
             source = CandidateSource(plan="", plan_line=1, device=PLAIN + "// audit\n", sha256="")
             build = compiler.build(source, CompileOptions(), ("k",), arch=ARCH, host=False).cuda
+            assert build is not None and not isinstance(build, BuildFailure), build
             for what in ("audit, code not seen before", "audit, again"):
                 started = time.perf_counter()
-                audit(build, ("k",))  # type: ignore[arg-type]
+                audit(build, ("k",))
                 line(what, [time.perf_counter() - started], None)
 
 

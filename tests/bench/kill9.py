@@ -21,11 +21,12 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "engine"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "engine"))
 
-from engine_world import World  # noqa: E402
-from kill9_rounds import Shown, one_round, settle, victims  # noqa: E402
+from engine_world import World
+from kill9_rounds import Shown, one_round, settle, victims
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 async def run(rounds: int, seed: int, real: Path | None) -> None:

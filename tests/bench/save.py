@@ -18,14 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "engine"))
+
+from engine_world import World
+
+from workbench.core.events import JudgingStarted
+from workbench.core.messages import EventHappened
+from workbench.engine.client import EngineClient
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "engine"))
-
-from engine_world import World  # noqa: E402
-
-from workbench.core.events import JudgingStarted  # noqa: E402
-from workbench.core.messages import EventHappened  # noqa: E402
-from workbench.engine.client import EngineClient  # noqa: E402
 
 BLIND = "import workbench.engine.watch as watch; watch.is_blind = lambda folder: True\n"
 """Put before the engine as a sitecustomize: no file system here is one on which notifications are blind."""

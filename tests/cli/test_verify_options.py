@@ -28,6 +28,7 @@ from workbench.core.verdict import (
     Verdict,
     VerdictCandidate,
     VerdictTask,
+    Word,
     decode_verdict,
     encode_verdict,
 )
@@ -85,9 +86,9 @@ def made(**fields: Any) -> Verdict:
     )
 
 
-def timed(word: str) -> Verdict:
+def timed(word: Word) -> Verdict:
     us = Interval(10.0, 9.0, 11.0)
-    baseline = BaselineTiming("compile", "ok", us, Speedup(1.1, 1.0, 1.2, word))  # type: ignore[arg-type]
+    baseline = BaselineTiming("compile", "ok", us, Speedup(1.1, 1.0, 1.2, word))
     pending = BaselineTiming("graph", "pending")
     timing = Timing("full", "screening", us, 5.0, 50.0, 1.0, 0.01, 48, (baseline, pending))
     return made(target="cuda", timing=(timing,))
@@ -124,7 +125,7 @@ def test_an_unknown_requirement_lists_the_choices() -> None:
         ("floor:51", "same", False),
     ],
 )
-def test_a_speed_is_required_in_the_words_of_the_verdict(text: str, word: str, met: bool) -> None:
+def test_a_speed_is_required_in_the_words_of_the_verdict(text: str, word: Word, met: bool) -> None:
     assert answer(understand(text), timed(word)).met is met
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from engine_world import SCRIPTED, World, alive, children, until
 
-from workbench.core.candidate import CandidateView, VerdictSummary
+from workbench.core.candidate import CandidateView, State, VerdictSummary
 from workbench.core.events import JudgingStarted
 from workbench.core.messages import (
     CancelCandidate,
@@ -20,7 +22,7 @@ from workbench.core.messages import (
     VerifyAgain,
 )
 from workbench.core.session import SessionState
-from workbench.core.verdict import decode_verdict
+from workbench.core.verdict import Outcome, decode_verdict
 from workbench.engine.client import EngineClient
 from workbench.engine.log import read_log
 from workbench.engine.turns import Urgent, order
@@ -32,12 +34,12 @@ def all_done(state: SessionState) -> bool:
     return bool(state.candidates) and all(v.state in DONE for v in state.candidates.values())
 
 
-def is_in(candidate: str, *states: str):  # type: ignore[no-untyped-def]
+def is_in(candidate: str, *states: str) -> Callable[[SessionState], bool]:
     return lambda s: candidate in s.candidates and s.candidates[candidate].state in states
 
 
-async def submit(client: EngineClient, text: str, **fields: object) -> str:
-    answer = await client.request(SubmitCandidate(source=text.encode(), name=text[:20], **fields))  # type: ignore[arg-type]
+async def submit(client: EngineClient, text: str, **fields: Any) -> str:
+    answer = await client.request(SubmitCandidate(source=text.encode(), name=text[:20], **fields))
     assert answer.ok, answer.message
     assert answer.candidate is not None
     return answer.candidate
@@ -307,12 +309,12 @@ async def test_no_child_of_an_engine_outlives_its_kill(opened: World) -> None:
             os.sched_yield()
 
 
-def view(candidate: str, state: str, provenance: str, **fields: object) -> CandidateView:
-    return CandidateView(id=candidate, name="", sha256="", provenance=provenance, state=state, **fields)  # type: ignore[arg-type]
+def view(candidate: str, state: State, provenance: str, **fields: Any) -> CandidateView:
+    return CandidateView(id=candidate, name="", sha256="", provenance=provenance, state=state, **fields)
 
 
-def summary(rank: float | None, outcome: str = "pass") -> VerdictSummary:
-    return VerdictSummary(outcome=outcome, first_line="", basis="", revision=1, seconds=0, rank=rank)  # type: ignore[arg-type]
+def summary(rank: float | None, outcome: Outcome = "pass") -> VerdictSummary:
+    return VerdictSummary(outcome=outcome, first_line="", basis="", revision=1, seconds=0, rank=rank)
 
 
 def test_the_order_is_saved_then_people_then_proposers_then_stale_best_first() -> None:

@@ -15,6 +15,7 @@ from workbench.core.events import SessionStarted
 from workbench.core.messages import SubmitCandidate
 from workbench.engine import bench as engine_bench
 from workbench.engine.bench import Bench
+from workbench.engine.client import EngineClient
 from workbench.engine.journal import Journal
 from workbench.engine.population import Population
 from workbench.engine.sessions import create_folder
@@ -23,7 +24,7 @@ from workbench.engine.tasks import TaskRevisions
 from workbench.judge.client import FormLimitError, JudgeClient
 
 
-async def _looking(client) -> None:  # type: ignore[no-untyped-def]
+async def _looking(client: EngineClient) -> None:
     await until(client, lambda _: client.progress.activity == "finding the functional form")
 
 
@@ -62,7 +63,9 @@ async def test_a_client_ends_the_judge_that_does_not_find_the_form_in_time(tmp_p
         assert not judge.alive
 
 
-async def test_a_form_that_takes_too_long_is_not_looked_for_again(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+async def test_a_form_that_takes_too_long_is_not_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine_bench, "FORM_LIMIT_S", 0.1)
     task = tmp_path / "task.py"
     task.write_text("# FORMLESS\n")

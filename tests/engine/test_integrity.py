@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 import msgspec
 from engine_world import World, until
@@ -13,7 +14,7 @@ from workbench.core.session import SessionState
 from workbench.core.verdict import decode_verdict, encode_verdict
 
 
-def in_state(state: str):  # type: ignore[no-untyped-def]
+def in_state(state: str) -> Callable[[SessionState], bool]:
     def ready(session: SessionState) -> bool:
         return any(view.state == state for view in session.candidates.values())
 

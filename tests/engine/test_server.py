@@ -180,7 +180,9 @@ async def test_a_client_that_does_not_read_is_dropped_with_a_notice_and_never_sl
 
     writer.write(pack(Attach(author="sloth", version="1")))
     assert isinstance(await read_frame_async(reader, Attached | EventHappened), Attached)
-    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    transport = writer.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
     text = "x" * (1 << 20)
     for _ in range(QUEUE_BYTES // len(text) + 8):
         journal.record(Noticed(text=text))  # returns at once, whatever the client does

@@ -16,6 +16,7 @@ from workbench.core.candidate import VerdictSummary
 from workbench.core.errors import UsageError
 from workbench.core.events import CandidateAdded, CandidateMarked, Noticed, SessionStarted, VerdictReached
 from workbench.core.task import TaskInfo
+from workbench.core.verdict import Outcome
 from workbench.engine import sessions as engine_sessions
 from workbench.engine.sessions import create_folder, last_session, summaries, task_key, task_name
 from workbench.engine.store import Store
@@ -117,9 +118,10 @@ def test_list_of_a_session_shows_its_candidates_best_first(sessions: Path) -> No
     folder = started(sessions, "softmax.py")
     assert "no candidates yet" in run("softmax").output
     store, _ = Store.open(folder)
-    for n, (outcome, rank) in enumerate((("fail", None), ("pass", 2.0), ("pass", 1.0)), 1):
+    ends: list[tuple[Outcome, float | None]] = [("fail", None), ("pass", 2.0), ("pass", 1.0)]
+    for n, (outcome, rank) in enumerate(ends, 1):
         summary = VerdictSummary(
-            outcome=outcome,  # type: ignore[arg-type]
+            outcome=outcome,
             first_line=f"line {n}",
             basis="f:e",
             revision=1,

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from workbench.core.candidate import VerdictSummary
+from workbench.core.candidate import CandidateView, VerdictSummary
 from workbench.core.errors import SessionError
 from workbench.core.events import (
     CandidateAdded,
@@ -229,11 +230,11 @@ def test_the_files_that_events_name_are_whole_or_not_there(folder: Path) -> None
         store.read_candidate("c0002")
 
 
-def reached(text: bytes, **fields: object) -> VerdictReached:
+def reached(text: bytes, **fields: Any) -> VerdictReached:
     """The event of a verdict whose file is `text`."""
     summary = VerdictSummary(outcome="pass", first_line="", basis="", revision=1, seconds=1.0)
     sha256 = hashlib.sha256(text).hexdigest()
-    return VerdictReached(candidate="c0001", summary=summary, verdict_sha256=sha256, **fields)  # type: ignore[arg-type]
+    return VerdictReached(candidate="c0001", summary=summary, verdict_sha256=sha256, **fields)
 
 
 @pytest.mark.parametrize("before", [None, b"old"], ids=["its first", "judged again"])
@@ -247,8 +248,10 @@ def test_the_verdict_in_the_folder_is_the_one_that_was_logged_whenever_the_engin
         for event in store.append(events):
             state.apply(event)
 
+    def view() -> CandidateView:
+        return state.candidates["c0001"]
+
     record(*some_events(1), CandidateAdded(candidate="c0001", name="n", sha256="", provenance="human"))
-    view = lambda: state.candidates["c0001"]  # noqa: E731
     for text in filter(None, (before, b"new")):
         store.stage_verdict(view(), text)
         if text != b"new" or dies != "staged":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,15 +37,16 @@ async def test_a_save_between_loading_and_freezing_is_loaded_too(tmp_path: Path,
     journal = Journal(store, state)
     journal.record(SessionStarted(task_path=str(task), task_name="task", version="1", target="host"))
     revisions = TaskRevisions(journal, task=str(task), target="host", arch=None, timeout_s=None, limit_s=60.0)
-    freeze, saved = store.freeze_task, []
+    freeze = store.freeze_task
+    saved: list[int] = []
 
-    def saved_before(revision, sources):  # type: ignore[no-untyped-def]
+    def saved_before(revision: int, sources: Sequence[str]) -> dict[str, str]:
         if len(saved) < saves:
             saved.append(revision)
             task.write_text(f"# version {len(saved)}\n")
         return freeze(revision, sources)
 
-    store.freeze_task = saved_before  # type: ignore[method-assign]
+    store.freeze_task = saved_before  # type: ignore[method-assign] # once it is read, it is saved again
     async with JudgeClient(command=[sys.executable, str(SCRIPTED)]) as judge:
         assert await revisions.load(judge)
         assert state.task is not None and state.revision == 1

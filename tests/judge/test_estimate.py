@@ -14,12 +14,12 @@ import pytest
 
 from workbench.core.verdict import Verdict, decode_verdict
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "estimate"))
+sys.path.insert(0, str(Path(__file__).parent / "estimate"))
 
-from pairs import PAIRS, Ranked, rank, table  # noqa: E402
+from pairs import PAIRS, Ranked, rank, table
 
 pytestmark = pytest.mark.timeout(1800)  # the first test judges all pairs
+HERE = Path(__file__).parent
 TASKS = HERE.parent.parent / "tasks"
 
 

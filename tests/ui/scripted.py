@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -168,12 +169,12 @@ class ScriptedEngine:
         self._queue.put_nowait(progress)
 
     def add(
-        self, candidate: str, name: str = "", source: str | bytes = "", **fields: object
+        self, candidate: str, name: str = "", source: str | bytes = "", **fields: Any
     ) -> ev.CandidateAdded:
         """The event of a candidate with its file."""
         self.sources[candidate] = source.encode() if isinstance(source, str) else source
-        given = {"provenance": "human", **fields}
-        return ev.CandidateAdded(candidate=candidate, name=name or candidate, sha256=candidate, **given)  # type: ignore[arg-type]
+        given: dict[str, Any] = {"provenance": "human", **fields}
+        return ev.CandidateAdded(candidate=candidate, name=name or candidate, sha256=candidate, **given)
 
     def judged(
         self,
@@ -182,10 +183,10 @@ class ScriptedEngine:
         knobs: tuple[Knob, ...] = (),
         rank: float | None = None,
         listed: bool = True,
-        **fields: object,
+        **fields: Any,
     ) -> ev.VerdictReached:
         """The event of a verdict with its file; `listed`: its machine code was kept."""
-        found = self.verdicts[candidate] = verdict(candidate, **fields)  # type: ignore[arg-type]
+        found = self.verdicts[candidate] = verdict(candidate, **fields)
         sass = "5a" * 32 if listed else ""
         return ev.VerdictReached(
             candidate=candidate, summary=summary(found, rank=rank), knobs=knobs, sass_sha256=sass
@@ -313,9 +314,9 @@ def three_candidates(engine: ScriptedEngine) -> None:
         engine._log(event)
 
 
-def app_on(engine: ScriptedEngine, **options: object) -> WorkbenchApp:
+def app_on(engine: ScriptedEngine, **options: Any) -> WorkbenchApp:
     """The app, attached to a scripted engine."""
-    return WorkbenchApp(engine, task=TASK, opening=engine, **options)  # type: ignore[arg-type]
+    return WorkbenchApp(engine, task=TASK, opening=engine, **options)
 
 
 FORM = FunctionalForm("def forward(x, weight, eps):\n    return x * weight\n", True)

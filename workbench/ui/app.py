@@ -13,7 +13,8 @@ from typing import ClassVar
 
 import msgspec
 from textual import on, work
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from workbench.core.candidate import CandidateId
@@ -64,7 +65,7 @@ class WorkbenchApp(Edits):
     ToastRack { margin-bottom: 2; }  /* the hint and the keys stay in sight */
     Toast { width: 56; max-width: 75%; }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "leave", "Quit", show=False, tooltip="Leave."),
     ]
 
@@ -339,11 +340,13 @@ class WorkbenchApp(Edits):
         if text == self._told[0] and now - self._told[1] < ONCE_S:
             return  # an answer and an event may say the same
         self._told = (text, now)
-        severity = level if level in ("warning", "error") else "information"
+        severity: SeverityLevel = (
+            "error" if level == "error" else "warning" if level == "warning" else "information"
+        )
         stays = stays or severity == "error"
         timeout = STAYS_S if stays else TOAST_S
         words = f"{clean(text)}  (esc dismisses this)" if stays else clean(text)
-        self.notify(words, severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
+        self.notify(words, severity=severity, timeout=timeout, markup=False)
 
     @on(intents.Leave)
     def _leave(self, event: intents.Leave) -> None:

@@ -118,7 +118,7 @@ def at_hand(language: Language, source: str) -> tuple[Line, ...] | None:
 def colour(language: Language, source: str) -> tuple[Line, ...]:
     """Coloured lines, however long that takes; kept for `at_hand`. May run in any thread."""
     import pygments.lexers.c_like
-    import pygments.lexers.python  # noqa: F401
+    import pygments.lexers.python  # noqa: F401 (`at_hand` looks for both)
 
     lines = cuda_lines(source) if language == "cuda" else python_lines(source)
     _coloured[language, source] = lines

@@ -44,9 +44,9 @@ TOO_SMALL = (
 class BenchScreen(BenchKeys):
     """The product's face."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-compact"), (120, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-compact"), (120, "-wide")]  # noqa: RUF012 (Textual has no ClassVar)
     ALLOW_IN_MAXIMIZED_VIEW = "#header, #banner, #hint, #keys"
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (34, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (34, "-tall")]  # noqa: RUF012 (as above)
     DEFAULT_CSS = """
     BenchScreen {
         layout: vertical;

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -31,7 +31,7 @@ PANES: dict[str, str] = {"source": "1 PyTorch", "candidate": "2 Candidate", "ver
 class BenchKeys(Screen[None]):
     """Bindings and actions; `BenchScreen` has the widgets that they move."""
 
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "a", "accept", "Accept", tooltip="Accept it: your word, beside the judge's. u takes it back."
         ),
@@ -288,7 +288,7 @@ class BenchKeys(Screen[None]):
     def action_dismiss_all(self) -> None:
         """Messages first, then the filter, then the zoom."""
         line = self.query_one("#filter", Input)
-        if self.app.messages_shown:  # type: ignore[attr-defined]
+        if self.app.messages_shown:  # type: ignore[attr-defined] # WorkbenchApp's
             self.app.clear_notifications()
         elif line.display:
             line.value = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
@@ -29,7 +29,7 @@ class EditorScreen(Screen[None]):
         & TextArea { border: round $primary; background: $surface; height: 1fr; }
     }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", priority=True, tooltip="Have what changed judged as a child."),
         Binding(
             "escape", "leave", "Back", priority=True, tooltip="Close; asks where something is not saved."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import Screen
@@ -33,7 +33,7 @@ class PickerScreen(Screen[None]):
         & #picker-about { height: auto; color: $foreground 60%; margin-bottom: 1; }
     }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,escape,ctrl+q", "leave", "Quit", tooltip="Leave."),
         Binding("n", "cursor('cursor_down')", "Next", tooltip="Go down."),
         Binding("p", "cursor('cursor_up')", "Previous", tooltip="Go up."),
@@ -63,10 +63,10 @@ class PickerScreen(Screen[None]):
         event.stop()
         key = event.option.id or ""
         if key in self._tasks:
-            self.app.open_task(self._tasks[key])  # type: ignore[attr-defined]
+            self.app.open_task(self._tasks[key])  # type: ignore[attr-defined] # WorkbenchApp's
         elif key in self._sessions:
             session = self._sessions[key]
-            self.app.open_session(str(session.resolve()), session.name)  # type: ignore[attr-defined]
+            self.app.open_session(str(session.resolve()), session.name)  # type: ignore[attr-defined] # WorkbenchApp's
 
     def action_leave(self) -> None:
         """Nothing is open yet."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -28,7 +29,7 @@ _SIGN_SHOWN = {"": " ", "+": "+", "-": "-", "@": " ", "!": "▶"}
 class CodeView(ScrollView, can_focus=True):
     """Rows of code. `show` replaces them."""
 
-    COMPONENT_CLASSES = {  # noqa: RUF012
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
         *(f"code--{kind}" for kind in KINDS),
         *_SIGN_CLASS.values(),
         "code--gutter",
@@ -60,7 +61,7 @@ class CodeView(ScrollView, can_focus=True):
         & .code--blamed { background: $error 22%; }
     }
     """
-    BINDINGS = [  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("home", "scroll_home", "Top", show=False, tooltip="Go to the first line."),
         Binding("end", "scroll_end", "End", show=False, tooltip="Go to the last line."),
     ]
@@ -78,7 +79,7 @@ class CodeView(ScrollView, can_focus=True):
             """Where it is shown."""
             return self.view
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
         self._rows: tuple[Row, ...] = ()
         self._gutter = 0

@@ -14,7 +14,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -79,7 +79,7 @@ class Population(ScrollView, can_focus=True):
         &:focus .population--cursor { background: $primary 34%; }
     }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "move(1)", "Next", show=False, tooltip="Go to the next candidate."),
         Binding("up", "move(-1)", "Previous", show=False, tooltip="Go to the previous candidate."),
         Binding("pagedown", "page(1)", "Page down", show=False, tooltip="Go down by a page."),

@@ -32,7 +32,7 @@ class TabLine(Widget):
             """The row of tabs."""
             return self.tabs
 
-    def __init__(self, tabs: dict[str, str], *, active: str, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, tabs: dict[str, str], *, active: str, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         """Args: `tabs` from name to the words shown."""
         super().__init__(id=id)
         self._tabs = tabs
