@@ -32,6 +32,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "own_pattern": "pass",
         "compiled_for_its_width": "pass",
         "more_threads_than_rows": "pass",
+        "clears_by_memset": "pass",
         # The code does what it must not.
         "reads_clock": "audit",
         "static_counter": "audit",
@@ -73,6 +74,9 @@ EXPECTED: dict[str, dict[str, str]] = {
         # Threads and sizes.
         "divergent_barrier": "determinism",
         "missing_barrier": "determinism",
+        "copies_128_bytes_early": "determinism",
+        "copies_32_bytes_early": "determinism",
+        "clears_beside_readers": "determinism",
         "shuffle_from_nowhere": "determinism",
         "hard_coded_size": "shapes",
         "no_barrier_in_odd_rows": "shapes",

@@ -28,6 +28,8 @@ REFUSED = {
     "stringised pragma": ("#define P(x) _Pragma(#x)\nP(GCC optimize(3))", "", ""),
     "redefine_extname": ("#pragma redefine_extname foo bar", "", ""),
     "callback": ('extern "C" __device__ void __tsan_read4(void *) {}', "", ""),
+    "builtin": ("", "", "__builtin_memset(y, 0, 128);"),
+    "builtin by pasting": ("#define A(a, b) a##b", "", "A(__builtin_, memcpy)(y, y + 1, 4);"),
     "runtime": ('extern "C" __device__ int wb_active(int) { return 0; }', "", "wb_activemask(1);"),
     "namespace std": ("namespace other {} namespace std { using namespace other; }", "", ""),
     "namespace wb": ("namespace wb::inner { __device__ int a; }", "", ""),

@@ -15,7 +15,7 @@ static struct {
     bool active;
     uint32_t bytes;
     const char *address;
-    char before[64];
+    char before[kMaxShared];  // a whole block's shared memory may be cleared by one memset
     wb_finding finding;
 } pending;
 
