@@ -132,3 +132,46 @@ def test_equal_values_inside_are_ties_of_every_position(router: LoadedTask, seed
     other = torch.where(empty, (bar.target + 1) % EXPERTS, bar.target)
     assert mismatch(bar, other) is None
     assert mismatch(bar, (bar.target + 1) % EXPERTS) is not None
+
+
+LOGITS = torch.tensor([[0.5, -1.25, 2.0, 2.0 + 4e-7, -0.75, 0.25, 1.5, -2.0]], dtype=torch.float64)
+
+
+def masked(fill: str, dtype: torch.dtype) -> torch.Tensor:
+    """Logits of which the last two are not allowed."""
+    logits, mask = LOGITS.to(dtype), torch.arange(8) >= 6
+    if fill == "-inf":
+        return logits.masked_fill(mask, -torch.inf)
+    if fill == "finfo":
+        return logits.masked_fill(mask, torch.finfo(dtype).min)
+    if fill == "half of finfo":
+        return logits.masked_fill(mask, torch.finfo(dtype).min / 2)
+    return logits + mask.to(dtype) * float(fill)
+
+
+@pytest.mark.parametrize("fill", ["finfo", "half of finfo", "-1e4", "-1e9", "-1e30", "-inf"])
+def test_what_a_mask_adds_ties_nothing(fill: str) -> None:
+    eager, exact = masked(fill, torch.float32), masked(fill, torch.float64)
+    of = computed_source(eager, exact, masked(fill, torch.float64), 16.0)
+    assert of is not None and of.slack is not None and bool(of.slack.isfinite().all())
+    best = torch.tensor([3])
+    bar = index_bar(bar_of(best, best), best, nothing, choice(of, best))
+    assert bar.excluded == 0 and mismatch(bar, torch.tensor([2])) is None
+    for wrong in (0, 1, 4, 5, 6, 7):
+        assert mismatch(bar, torch.tensor([wrong])) is not None, wrong
+    least = index_bar(bar_of(best - 2, best - 2), best - 2, nothing, choice(of, best))  # -1.25
+    assert mismatch(least, torch.tensor([4])) is not None
+
+
+def test_the_errors_of_a_whole_row_tie_its_values_of_one_size(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    exact = torch.rand(512, 40, generator=generator, dtype=torch.float64) + 1
+    exact[:, 1] = exact[:, 0] + 3e-7
+    eager = exact.float()
+    eager[:, :2] = exact[:, :2].to(torch.float32)
+    of = computed_source(eager, exact, None, 16.0)
+    assert of is not None
+    first = torch.zeros(512, dtype=torch.int64)
+    assert bool(choice(of, first).same(first + 1, first).all())
+    far = (exact - exact[:, :1]).abs().argmax(1)
+    assert not bool(choice(of, first).same(far, first).any())

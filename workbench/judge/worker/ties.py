@@ -14,6 +14,10 @@ import torch
 
 Tensor = torch.Tensor
 
+REACH = 4.0
+"""Two values are tied by the errors of those in their row that are at most so many times as large: the least of many
+distances would else be known by its own error alone, which may be zero by luck."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -22,8 +26,8 @@ class Source:
     values: Tensor
     """Shape (rows, values to choose from)."""
     slack: Tensor | None = None
-    """Of `values`' shape, float64: by how much two values may differ and be tied, where it is largest in a row; None:
-    not at all."""
+    """Of `values`' shape, float64, finite: by how much two values of a row may differ and be tied, as far as this one
+    tells; see `_slack_within`. None: not at all."""
     distinct: bool = False
     """No value of a row is selected twice (topk, sort)."""
 
@@ -79,13 +83,17 @@ def computed_source(
         return Source(exact, None, distinct)  # not rounded: a candidate may not round it either
     if not (eager.is_floating_point() and exact.is_floating_point()):
         return None
-    values = exact.double()
-    off = (eager.double() - values).abs_()
+    mine, values = eager.double(), exact.double()
+    # A constant like finfo(dtype).min is another number in fp64: no rounding, and the largest of all differences.
+    limit = torch.finfo(eager.dtype).max if eager.is_floating_point() else 0.0
+    another = mine.isfinite() & (values.abs() > limit)
+    values = torch.where(another, mine, values)
+    off = (mine - values).abs_()
     if moved is not None and moved.shape == exact.shape:
-        off = torch.maximum(off, (moved.double() - values).abs_())
+        off = torch.fmax(off, torch.where(another, 0.0, (moved.double() - values).abs_()))
     # What is finite in fp64 alone is known to nobody who computes as eager does: NaN is equal to nothing.
     values = values.masked_fill(values.isfinite() & ~eager.isfinite(), torch.nan)
-    return Source(values, factor * torch.nan_to_num(off, nan=0.0, posinf=0.0), distinct)
+    return Source(values, torch.nan_to_num(factor * off, nan=0.0, posinf=0.0), distinct)
 
 
 def _picks_the_same(rows: Tensor, mine: Tensor, theirs: Tensor, source: Source) -> Tensor:
@@ -96,8 +104,31 @@ def _picks_the_same(rows: Tensor, mine: Tensor, theirs: Tensor, source: Source) 
     wanted = source.values[rows, torch.where(inside, theirs, 0)]
     same = picked == wanted
     if source.slack is not None:
-        same |= (picked - wanted).abs() <= source.slack.amax(1)[rows]
+        other = (~same & inside).nonzero()[:, 0]  # few, mostly
+        one, two = picked[other], wanted[other]
+        within = _slack_within(source.values, source.slack, rows[other], torch.fmax(one.abs(), two.abs()))
+        same[other] = (one - two).abs() <= within
     return inside & same
+
+
+def _slack_within(values: Tensor, slack: Tensor, rows: Tensor, size: Tensor) -> Tensor:
+    """For each of `rows` the largest slack of its values of magnitude `REACH` times `size` or less.
+
+    The error of a larger one (a mask's -1e9) says nothing of how values of this size are rounded.
+    """
+    sizes, order = values.abs().nan_to_num(nan=torch.inf).sort(1)
+    # Before the first stands nothing.
+    most = torch.nn.functional.pad(slack.gather(1, order).cummax(1).values, (1, 0))
+    low = torch.zeros_like(rows)
+    high = torch.full_like(rows, values.shape[1])
+    # By halves, since `searchsorted` would take a copy of its row for each position of a sort.
+    for _ in range(values.shape[1].bit_length()):
+        middle = (low + high) // 2
+        enough = sizes[rows, middle.clamp_max(values.shape[1] - 1)] <= REACH * size
+        open_ = low < high
+        low = torch.where(open_ & enough, middle + 1, low)
+        high = torch.where(open_ & ~enough, middle, high)
+    return most[rows, low]
 
 
 def _unrepeated(places: Tensor, rows: Tensor, count: int) -> Tensor:
