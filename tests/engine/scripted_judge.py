@@ -4,7 +4,7 @@ The real judge cannot be made to die, hang or lie on demand, and the engine must
 candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores the cancel), SLOW (0.5 s), FAILS,
 WARNS, KNOBS, LISTED (has machine code to read). A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
 form), ONCE (loads once; the file is then broken), SHIPPED (its signature is softmax's),
-UNLISTED (no candidate has machine code to read).
+INFINITE (its signature has scalars that JSON has no number for), UNLISTED (no candidate has machine code to read).
 With SCRIPTED_CHILDREN in the environment it has three sleeping children, named as the real one's parts are.
 Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
 """
@@ -109,6 +109,8 @@ def load(message: LoadTask) -> TaskReady | TaskFailed:
     x = contiguous((64, 512), "float32")
     name = "x" if "SHIPPED" in text else "unlike_any_shipped"
     parameters = [Parameter(name, name, "input", x)]
+    if "INFINITE" in text:
+        parameters += [Parameter(n, n, "input", value=float(n)) for n in ("inf", "-inf", "nan")]
     info = TaskInfo(
         name=Path(message.path).stem,
         path=message.path,

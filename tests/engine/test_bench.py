@@ -12,7 +12,7 @@ import pytest
 from engine_world import SCRIPTED, World, alive, children, until
 
 from workbench.core.candidate import CandidateView, State, VerdictSummary
-from workbench.core.events import JudgingStarted
+from workbench.core.events import JudgingStarted, TaskLoaded
 from workbench.core.messages import (
     CancelCandidate,
     MarkCandidate,
@@ -360,3 +360,20 @@ async def test_a_judge_that_cannot_be_started_is_said_once_with_its_own_words(op
     (opened.root / "python").write_text(f"#!/bin/sh\nexec {sys.executable} {SCRIPTED}\n")
     await until(client, is_in("c0001", "passed"))
     assert sum("no torch here" in n.text for n in client.state.notices) == 1
+
+
+async def test_a_task_whose_scalars_are_infinite_reopens_as_it_was_shown_and_is_not_recorded_again(
+    opened: World,
+) -> None:
+    opened.task.write_text("INFINITE")
+    client = await opened.open()
+    state = await until(client, lambda s: s.task is not None and s.last_proposals is not None)
+    assert state.task is not None
+    values = [p.value for p in state.task.sizes[0].parameters[1:]]
+    assert str(values) == "[inf, -inf, nan]"
+    opened.kill_engines()
+    again = await opened.open()
+    await until(again, lambda s: again.progress.judge == "ready")
+    assert again.state.task == state.task
+    events = read_log(opened.session / "events.jsonl").events
+    assert sum(isinstance(event, TaskLoaded) for event in events) == 1

@@ -5,6 +5,7 @@ The judge's worker alone executes a task file (docs/design.md, section 2); it ha
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,9 @@ import msgspec
 from workbench.core.tensors import TensorSpec
 
 Scalar = int | float | bool | str | None
+
+_SPECIAL = {text: float(text) for text in ("inf", "-inf", "nan")}
+"""One NaN for all, so that a signature that holds it equals itself after the log."""
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -29,6 +33,16 @@ class Parameter(msgspec.Struct, frozen=True):
     """A scalar's value; None with `tensor` None is Python's None."""
     mutable: bool = False
     """The reference writes it in place, so a candidate must too."""
+    special: Literal["", "inf", "-inf", "nan"] = ""
+    """The `value` that JSON, and so the log, has no number for; set and read back by this class alone."""
+
+    def __post_init__(self) -> None:
+        special = self.special if self.value is None else ""
+        if isinstance(self.value, float) and not math.isfinite(self.value):
+            special = "nan" if math.isnan(self.value) else "inf" if self.value > 0 else "-inf"
+        msgspec.structs.force_setattr(self, "special", special)
+        if special:
+            msgspec.structs.force_setattr(self, "value", _SPECIAL[special])
 
     @property
     def path(self) -> str:
