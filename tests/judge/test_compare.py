@@ -170,3 +170,28 @@ def test_differences_below_the_smallest_normal_number_do_not_count() -> None:
     exact = torch.full((16,), 1e-39, dtype=torch.float64)
     found = accuracy(bar_of(torch.zeros(16), exact), torch.full((16,), 3e-39), "tiny", perturbed=lambda: None)
     assert found is not None and found.ok
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_ulp_that_leads_out_of_the_finite_allows_nothing(generator: torch.Generator, bad: float) -> None:
+    exact = torch.randn(16, 32, generator=generator, dtype=torch.float64)
+    bar = bar_of(exact.float(), exact)
+    moved = exact.clone()
+    moved[3, 4] = bad
+    coarse = accuracy(bar, exact.half().float(), "random", perturbed=lambda: moved)
+    assert coarse is not None and not coarse.ok
+    # What moves and stays finite counts all the same.
+    moved[5] += 1e-2
+    fine = accuracy(bar, exact.half().float(), "random", perturbed=lambda: moved)
+    assert fine is not None and fine.ok
+
+
+def test_where_an_ulp_leads_to_nan_eagers_own_error_still_counts() -> None:
+    exact = torch.zeros(1, 64, dtype=torch.float64)
+    eager = torch.zeros(1, 64)
+    eager[0, 3] = 1e-12
+    exact[0, 0] = 1e-12
+    moved = torch.full_like(exact, float("nan"))
+    bar = bar_of(eager, exact, atol=1e-11)
+    got = torch.full((1, 64), 2.2e-11)
+    assert mismatch(bar, got, perturbed=lambda: moved) is None

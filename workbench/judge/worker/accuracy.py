@@ -73,6 +73,10 @@ def accuracy(
         off = torch.where(off < tiny, 0.0, off)
         return _norms(off, bar)
 
+    def change(values: torch.Tensor) -> tuple[float, float]:
+        # An ulp may lead out of where the reference is a number (the root of 1 - m): that says nothing of a candidate.
+        return norms(torch.where(_real(values).isfinite(), _real(values).double(), bar.target))
+
     scale = _norms(bar.target.abs(), bar)
     eps = max(torch.finfo(dtype).eps, _EPS.get(precision, 0.0) if dtype == torch.float32 else 0.0)
     error = norms(actual)
@@ -81,7 +85,7 @@ def accuracy(
     if any(e > k * f for e, f in zip(error, floor, strict=True)):
         moved = perturbed()
         if moved is not None:
-            floor = tuple(max(f, m) for f, m in zip(floor, norms(moved), strict=True))
+            floor = tuple(max(f, m) for f, m in zip(floor, change(moved), strict=True))
         if any(e > k * f for e, f in zip(error, floor, strict=True)) and (between := sides()) is not None:
             low, high = (_real(side).double() for side in between)
             nearest = torch.minimum(torch.maximum(_real(actual).double(), low), high)

@@ -270,7 +270,7 @@ def _row_slack(bar: Bar, perturbed: Tensor | None) -> Tensor:
     """What conditioning explains, by row: zero where the reference hardly moves."""
     moved = (_real(bar.eager).double() - bar.target).abs_()
     if perturbed is not None:
-        moved = torch.maximum(moved, (_real(perturbed).double() - bar.target).abs_())
+        moved = torch.fmax(moved, (_real(perturbed).double() - bar.target).abs_())
     moved = torch.nan_to_num(moved, nan=0.0, posinf=0.0)
     if bar.counted is not None:
         moved = torch.where(bar.counted, moved, 0.0)

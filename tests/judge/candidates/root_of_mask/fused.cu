@@ -1,0 +1,15 @@
+// Honest: a thread for each element.
+// clang-format off
+/*@plan
+def forward(x, mask):
+    y = empty_like(x)
+    launch("mix", grid=cdiv(x.numel, 128), block=128, args=[x, mask, y, x.numel])
+    return y
+@*/
+// clang-format on
+
+extern "C" __global__ void mix(const float* x, const float* mask, float* y, int count)
+{
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count) y[i] = x[i] * sqrtf(1.0f - mask[i]);
+}
