@@ -25,7 +25,13 @@ def seen(row: str, text: str = "") -> str:
         ("\tmovl\t$-16843010, %eax", "\tmovl\t$2139095040, %eax"),
         ("\t.long\t4278124286", "\t.long\t2139095040"),
         ("\tmovabsq\t$-72340172838076674, %rax", "\tmovabsq\t$9187343241974906880, %rax"),
-        ("\tmovl\t$254, %esi", "\tmovl\t$127, %esi"),
+        ("\tmovl\t$254, %esi\n\tcall\tmemset@PLT", "\tmovl\t$127, %esi\n\tcall\twb_seen_memset@PLT"),
+        (
+            "\tmovl\t$254, %esi\n\tmovl\t$9, %edx\n\tcall\t*memset@GOTPCREL(%rip)",
+            "\tmovl\t$127, %esi\n\tmovl\t$9, %edx\n\tcall\t*wb_seen_memset@GOTPCREL(%rip)",
+        ),
+        ("\tmov\tw1, 254\n\tmov\tx2, 9\n\tbl\tmemset", "\tmov\tw1, 127\n\tmov\tx2, 9\n\tbl\twb_seen_memset"),
+        ("\tmovl\t$-16843010, %esi", "\tmovl\t$2139095040, %esi"),
         # Of another compiler: an honest constant.
         ("\tandl\t$-1431655766, %eax", "\tandl\t$-1431655766, %eax"),
     ],
@@ -44,9 +50,39 @@ def test_a_constant_that_the_candidate_makes_itself_stays(text: str) -> None:
     assert seen(row, "0xFEFEFEFFu + 12.5f * 1e5") != row  # others change nothing
 
 
-@pytest.mark.parametrize("text", ["memset(a, 254, n)", "memset(a, 0xFE, n)", "fill(a, -2)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "memset(a, 254, n)",
+        "memset(a, 0xFE, n)",
+        "fill(a, -2)",
+        "fill(a, - 2)",
+        "return -2;",
+        "a = ~1;",
+        "~(0x01u)",
+    ],
+)
 def test_a_byte_that_the_candidate_fills_with_itself_stays(text: str) -> None:
-    assert seen("\tmovl\t$254, %esi", text) == "\tmovl\t$254, %esi"
+    row = "\tmovl\t$254, %esi"
+    assert seen(f"{row}\n\tcall\tmemset@PLT", text).startswith(row)
+
+
+@pytest.mark.parametrize("load", ["\tmovl\t$254, %esi", "\tmov\tw1, 254"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "\tcall\tsquares",
+        "\tcall\t*memcpy@GOTPCREL(%rip)",
+        "\tbl\tsquares\n\tmov\tw1, 0",
+        "\txorl\t%esi, %esi\n\tmov\tw1, 0",
+        "\tjne\t.L3",
+        ".L3:",
+        "\tret",
+    ],
+)
+def test_the_patterns_byte_that_no_memset_gets_is_a_number_like_others(load: str, before: str) -> None:
+    rows = f"{load}\n{before}\n\tcall\tmemset@PLT"
+    assert load in seen(rows, "squares(x, TILE - 2 * HALO)")
 
 
 def test_a_vector_of_one_byte_is_replaced_where_it_is_loaded() -> None:
@@ -99,6 +135,19 @@ extern "C" __global__ void kept(unsigned *y, int n) {
 """
 
 
+PASSED = """
+constexpr int TILE = 256, HALO = 1;
+__device__ __noinline__ float total(const float *x, int n) {
+    float s = 0;
+    for (int i = 0; i < n; ++i) s += x[i];
+    return s;
+}
+extern "C" __global__ void passed(const float *x, float *y, int n) {
+    y[0] = total(x, TILE - 2 * HALO), y[1] = total(x, n);
+}
+"""
+
+
 def both(
     text: str, kernel: str, compiler: str, x: np.ndarray | None, y: np.ndarray, n: int
 ) -> list[np.ndarray]:
@@ -130,6 +179,12 @@ def test_constants_of_the_same_bits_as_clangs_pattern_are_kept(compiler: str) ->
     ones, alternating = 0xFFFFFFFF, 0xAAAAAAAA
     for found in both(KEPT, "kept", compiler, None, np.empty(6, np.uint32), 1):
         assert found.tolist() == [alternating, ones, ones, alternating, 255, 3 ^ alternating]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_a_count_of_254_that_is_computed_from_other_constants_stays(compiler: str) -> None:
+    for found in both(PASSED, "passed", compiler, np.ones(300, np.float32), np.empty(2, np.float32), 3):
+        assert found.tolist() == [254, 3]
 
 
 def test_only_first_values_that_clang_marks_are_replaced() -> None:

@@ -1,5 +1,6 @@
-"""What must change in the instrumented build's assembly: red zones behind shared variables, calls of memcpy seen, and
-something else in local variables that nobody set."""
+"""What must change in the instrumented build's assembly: red zones behind shared variables, calls of memcpy, memmove and
+memset seen (with g++ every one of them is a call, by `Toolchain.watching`), and something else in local variables that
+nobody set."""
 
 from __future__ import annotations
 
@@ -13,6 +14,11 @@ _THREAD_LOCAL = re.compile(r"^\s*\.section\s+\.tbss")
 _SECTION = re.compile(r"^\s*\.(section|text|data|bss|previous|popsection|pushsection)\b")
 _CALL = re.compile(r"^\s*(call|jmp|bl|b|callq|jmpq)\b.*\b(memcpy|memmove|memset)\b")
 _NAME = re.compile(r"\b(memcpy|memmove|memset)\b")
+_FILLS = re.compile(r"\bmemset\b")
+_SECOND = re.compile(r"^\s*\w+\s+(?:.*,\s*)?%(?:rsi|esi|si|sil)\s*(?:#.*)?$|^\s*\w+\s+[wx]1,")
+"""A row that puts something into the register of a call's second argument."""
+_LEAVES = re.compile(r"^\s*(?:call|jmp|j[a-z]+|callq|jmpq|bl|b|b\.\w+|cbn?z|tbn?z|blr|br|ret\w*)\b|^[.\w$]+:")
+"""A row after which another value may be in the second argument's register, or which is reached with another."""
 
 
 # What g++'s -ftrivial-auto-var-init=pattern puts into local variables is 0xFE in each byte, for floats -1.7e38. Here it
@@ -32,7 +38,8 @@ _LITERAL = re.compile(
     r"(?<![\w.])(0[xX][\da-fA-F]{1,16}|0[bB][01]{1,64}|(?:0|[1-9]\d{0,19}))[uUlLzZ]{0,3}(?![\w.])"
 )
 _SEPARATOR = re.compile(r"(?<=[\da-fA-F])'(?=[\da-fA-F])")
-_MINUS_TWO = re.compile(r"(?<![\w)\]])-2\b")
+_MINUS_TWO = re.compile(r"(?:^|[^\w)\]\s]|\breturn)\s*-\s*2\b|~\s*\(?\s*(?:0[xX]0*)?1[uUlLzZ]{0,3}\b")
+"""A byte of the pattern as people write it: `-2`, or the complement of one."""
 
 
 class Pattern:
@@ -58,12 +65,15 @@ class Pattern:
         choices = "|".join(sorted(self._other, key=len, reverse=True))
         self._constant = re.compile(rf"(?<![\w.])({choices})(?!\w)") if choices else None
 
-    def replaced(self, row: str) -> str:
-        """The same row of assembly with the other value in place of the compiler's."""
-        if match := _MEMSET.match(row):
-            if (match[2] or match[5]) in self._bytes:
-                return f"{match[1]}$127{match[3]}" if match[2] else f"{match[4]}127{match[6]}"
+    def replaced_filling(self, row: str) -> str:
+        """The same row with the other value, where it loads the byte of a memset."""
+        match = _MEMSET.match(row)
+        if match is None or (match[2] or match[5]) not in self._bytes:
             return row
+        return f"{match[1]}$127{match[3]}" if match[2] else f"{match[4]}127{match[6]}"
+
+    def replaced(self, row: str) -> str:
+        """The same row of assembly with the other value in place of the compiler's, a memset's byte apart."""
         if self._bytes and "movi" in row:
             return _MOVI.sub(r"\g<1>127", row)
         return self._constant.sub(lambda m: self._other[m[0]], row) if self._constant else row
@@ -83,18 +93,25 @@ def watched(assembly: str, pattern: Pattern | None) -> str:
     """
     rows = assembly.split("\n")
     inside = False
+    second = -1  # the row that may have loaded a memset's byte, while nothing jumped since
     for i, row in enumerate(rows):
         if _SECTION.match(row):
             inside = bool(_THREAD_LOCAL.match(row))
         elif inside and (match := _ZEROS.match(row)):
             rows[i] = f"{match[1]}{int(match[2]) + RED_ZONE}"
         elif _CALL.match(row):
+            if pattern is not None and second >= 0 and _FILLS.search(row):
+                rows[second] = pattern.replaced_filling(rows[second])
+            second = -1
             rows[i] = _NAME.sub(r"wb_seen_\1", row)
         elif pattern is None:
             continue
         elif _BROADCAST.match(row):
             for back in range(max(i - 4, 0), i):
                 rows[back] = pattern.replaced_byte(rows[back])
+        elif _LEAVES.match(row):
+            second = -1
         elif "\t.loc" not in row:
+            second = i if _SECOND.match(row) else second
             rows[i] = pattern.replaced(row)
     return "\n".join(rows)
