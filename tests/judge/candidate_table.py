@@ -189,6 +189,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "no_guard_on_the_left": "bounds",
         "unset_maximum": "poison",
     },
+    "largest_so_far": {"first_of_equals": "pass", "nearly_as_large": "numerics"},
     "topk": {
         "warp_picks": "pass",
         "bitonic_sort": "pass",

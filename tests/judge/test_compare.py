@@ -124,6 +124,16 @@ def test_a_selection_that_repeats_itself_is_wrong() -> None:
     assert mismatch(bar, torch.tensor([[1, 1]]), selected_from=[values]) is not None
 
 
+def test_a_selection_may_repeat_itself_where_the_reference_does() -> None:
+    values = torch.tensor([[0.0, 0.0, 1.0]])  # the largest so far
+    bar = bar_of(torch.tensor([[0, 1, 2]]), index=True)
+    assert mismatch(bar, torch.tensor([[0, 0, 2]]), selected_from=[values]) is not None
+    values = torch.tensor([[1.0, 1.0, 0.0]])
+    bar = bar_of(torch.tensor([[0, 1, 1]]), index=True)
+    assert mismatch(bar, torch.tensor([[0, 0, 0]]), selected_from=[values]) is None
+    assert mismatch(bar, torch.tensor([[0, 0, 2]]), selected_from=[values]) is not None
+
+
 def test_positions_in_a_plane_may_break_ties_too() -> None:
     values = torch.tensor(
         [[[[5.0, 1.0, 2.0, 2.0], [5.0, 0.0, 1.0, 2.0]]]]

@@ -144,7 +144,7 @@ def same_selection(actual: Tensor, expected: Tensor, candidates: Sequence[Tensor
     """Where `actual` selects, along some axis of one of `candidates`, what `expected` does; None where none fits.
 
     For positions of which it is not known what they were chosen from. Those that fit no single axis (pooling's) count
-    in a plane: the last axes, flattened.
+    in a plane: the last axes, flattened. Where `expected` repeats no position along the axis (topk), nor may `actual`.
     """
     same = torch.zeros(expected.shape, dtype=torch.bool)
     known = False
@@ -166,7 +166,7 @@ def same_selection(actual: Tensor, expected: Tensor, candidates: Sequence[Tensor
                 continue
             fits = known = True
             if dims == expected.dim():
-                agrees &= _unrepeated_along(mine, axis)
+                agrees &= _unrepeated_along(mine, axis) | ~_unrepeated_along(theirs, axis)
             same |= agrees.reshape(expected.shape)
         if fits or dims != expected.dim():
             continue
