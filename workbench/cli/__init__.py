@@ -20,6 +20,10 @@ from workbench.core.errors import WorkbenchError
 COMMANDS: dict[str, tuple[str, str]] = {
     "open": ("workbench.cli.open", "Open the workbench on a task (the default: `workbench TASK`)."),
     "verify": ("workbench.cli.verify", "A verdict for each candidate, in one warm judge."),
+    "standalone": (
+        "workbench.cli.standalone",
+        "A candidate as a torch-free program, for ncu and the debuggers.",
+    ),
     "dialect": ("workbench.cli.dialect", "The dialect, the task's signature, limits and a skeleton."),
     "list": ("workbench.cli.list", "Sessions, or a session's candidates."),
     "doctor": ("workbench.cli.doctor", "What this machine can do, and what each absence costs."),

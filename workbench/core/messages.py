@@ -56,6 +56,22 @@ class DebugCandidate(msgspec.Struct, frozen=True, kw_only=True, tag="debug_candi
     path: str = ""
 
 
+class WriteStandalone(msgspec.Struct, frozen=True, kw_only=True, tag="write_standalone"):
+    """Write a candidate as a program of its own; answered by one `StandaloneWritten`. Nothing is judged or run."""
+
+    candidate: CandidateId
+    source: bytes
+    path: str = ""
+    folder: str
+    """Absolute, there already and empty, on the worker's own machine."""
+    size: str = ""
+    """A size that the task declares, also one that the target never runs; "" the judged one."""
+    case: str = "random"
+    """"random" or a hard case of the task's."""
+    seed: int | None = None
+    """Draws the inputs; None: from the operating system."""
+
+
 class CancelJudging(msgspec.Struct, frozen=True, kw_only=True, tag="cancel_judging"):
     """Stop with the candidate as soon as possible; answered by `Judged` with `cancelled`, if it was still judged."""
 
@@ -70,7 +86,7 @@ class StopJudge(msgspec.Struct, frozen=True, kw_only=True, tag="stop_judge"):
     """End the worker and everything it started."""
 
 
-ToJudge = LoadTask | Judge | DebugCandidate | CancelJudging | FindFunctionalForm | StopJudge
+ToJudge = LoadTask | Judge | DebugCandidate | WriteStandalone | CancelJudging | FindFunctionalForm | StopJudge
 
 # --- from the judge -------------------------------------------------------------------------------------------
 
@@ -162,6 +178,23 @@ class Debugged(msgspec.Struct, frozen=True, kw_only=True, tag="debugged"):
     size: str = ""
 
 
+class StandaloneWritten(msgspec.Struct, frozen=True, kw_only=True, tag="standalone_written"):
+    """The files of a standalone program are there, or why not."""
+
+    candidate: CandidateId
+    written: bool
+    stopped: str = ""
+    """One sentence on why there is no program; what lies in the folder then is of no use."""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    size: str = ""
+    seed: int = 0
+    arch: str = ""
+    kernels: tuple[str, ...] = ()
+    steps: int = 0
+    nbytes: int = 0
+    """Of all files."""
+
+
 class FunctionalFormReady(msgspec.Struct, frozen=True, kw_only=True, tag="functional_form_ready"):
     form: FunctionalForm
 
@@ -174,6 +207,7 @@ FromJudge = (
     | GateTicked
     | Judged
     | Debugged
+    | StandaloneWritten
     | FunctionalFormReady
 )
 

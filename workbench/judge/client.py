@@ -32,10 +32,12 @@ from workbench.core.messages import (
     JudgeProgress,
     JudgeStarted,
     LoadTask,
+    StandaloneWritten,
     StopJudge,
     TaskFailed,
     TaskReady,
     ToJudge,
+    WriteStandalone,
 )
 from workbench.core.task import FunctionalForm, TaskInfo
 from workbench.core.verdict import Target
@@ -92,6 +94,7 @@ class JudgeClient:
         self._loading: deque[asyncio.Future[TaskInfo]] = deque()
         self._forms: deque[asyncio.Future[FunctionalForm]] = deque()
         self._debugging: deque[asyncio.Future[Debugged]] = deque()
+        self._writing: deque[asyncio.Future[StandaloneWritten]] = deque()
         self._judging: dict[CandidateId, tuple[asyncio.Future[Judged], Tick | None]] = {}
         self._ended: str | None = None
         self._closing = False
@@ -247,6 +250,40 @@ class JudgeClient:
         await self._send(DebugCandidate(candidate=candidate, source=source, path=_sent(path)))
         return await future
 
+    async def write_standalone(
+        self,
+        candidate: CandidateId,
+        source: bytes,
+        folder: str,
+        *,
+        path: str = "",
+        size: str = "",
+        case: str = "random",
+        seed: int | None = None,
+    ) -> StandaloneWritten:
+        """Have a candidate written as a program of its own into `folder` (absolute, empty), which the worker must see.
+
+        Args:
+            size, case, seed: of the inputs, as in `WriteStandalone`.
+
+        Raises:
+            JudgeError: the worker died.
+        """
+        future: asyncio.Future[StandaloneWritten] = asyncio.get_running_loop().create_future()
+        self._writing.append(future)
+        await self._send(
+            WriteStandalone(
+                candidate=candidate,
+                source=source,
+                path=_sent(path),
+                folder=folder,
+                size=size,
+                case=case,
+                seed=seed,
+            )
+        )
+        return await future
+
     async def cancel(self, candidate: CandidateId) -> None:
         """Stop judging `candidate`, or never begin; its `judge` call then answers with `cancelled`."""
         if candidate in self._judging and self.alive:
@@ -341,6 +378,8 @@ class JudgeClient:
                 _resolve(self._forms, message.form)
             case Debugged():
                 _resolve(self._debugging, message)
+            case StandaloneWritten():
+                _resolve(self._writing, message)
             case GateTicked():
                 _, on_tick = self._judging.get(message.candidate, (None, None))
                 if on_tick is not None:
@@ -366,6 +405,7 @@ class JudgeClient:
         self._ended = self._ended or why
         started = [self._started] if self._started is not None else []
         open_: list[asyncio.Future[Any]] = [*started, *self._loading, *self._forms, *self._debugging]
+        open_ += self._writing
         open_ += [future for future, _ in self._judging.values()]
         for future in open_:
             if not future.done():
@@ -374,6 +414,7 @@ class JudgeClient:
         self._loading.clear()
         self._forms.clear()
         self._debugging.clear()
+        self._writing.clear()
 
     def _kill_group(self) -> None:
         """End what is left of the worker's process group; its leader may be gone already."""

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench.core.errors import JudgeError, TaskError
-from workbench.core.messages import DebugCandidate, Debugged, Judge, Judged, LoadTask
+from workbench.core.messages import (
+    DebugCandidate,
+    Debugged,
+    Judge,
+    Judged,
+    LoadTask,
+    StandaloneWritten,
+    WriteStandalone,
+)
 from workbench.core.plan import LIMITS
 from workbench.core.task import FunctionalForm, TaskInfo
 from workbench.core.verdict import Gate
@@ -114,6 +122,14 @@ class Bench:
             arch=self._arch,
             timeout_s=self._request.timeout_s or HOST_TIMEOUT_S,
         )
+
+    def write_standalone(self, request: WriteStandalone) -> StandaloneWritten:
+        """The candidate's files as a program of its own, or why there are none."""
+        from workbench.judge.worker.standalone import write_standalone
+
+        if self._task is None or self._parts is None:
+            return StandaloneWritten(candidate=request.candidate, written=False, stopped=NO_TASK)
+        return write_standalone(request, self._task, self._parts, arch=self._arch, progress=self._progress)
 
     def functional_form(self) -> FunctionalForm:
         """Stage 1 of the loaded task.

@@ -29,10 +29,12 @@ from workbench.core.messages import (
     JudgeProgress,
     JudgeStarted,
     LoadTask,
+    StandaloneWritten,
     StopJudge,
     TaskFailed,
     TaskReady,
     ToJudge,
+    WriteStandalone,
 )
 from workbench.core.task import FunctionalForm
 from workbench.core.verdict import Gate
@@ -134,6 +136,8 @@ class Worker:
                 self._judge(bench, message)
             case DebugCandidate():
                 self._send(self._debug(bench, message))
+            case WriteStandalone():
+                self._send(self._write_standalone(bench, message))
             case FindFunctionalForm():
                 self._find_form(bench)
             case _:
@@ -192,6 +196,14 @@ class Worker:
             traceback.print_exc()
             stopped = f"The judge failed while it ran the candidate ({_words(error)})."
             return Debugged(candidate=message.candidate, ran=False, stopped=stopped)
+
+    def _write_standalone(self, bench: Bench, message: WriteStandalone) -> StandaloneWritten:
+        try:
+            return bench.write_standalone(message)
+        except Exception as error:
+            traceback.print_exc()
+            stopped = f"The judge failed while it wrote the program ({_words(error)})."
+            return StandaloneWritten(candidate=message.candidate, written=False, stopped=stopped)
 
     def _find_form(self, bench: Bench) -> None:
         try:
