@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
+from typing import Any
 
 from workbench.core.errors import JudgeError
+from workbench.core.messages import StandaloneWritten
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Verdict
 from workbench.judge.client import JudgeClient
@@ -28,6 +30,10 @@ class WarmJudge:
     def verdict(self, task: Path, source: bytes, name: str, *, timeout_s: float | None = None) -> Verdict:
         """Judge `source` against `task` on the host target; the verdict names it `name`."""
         return self._runner.run(self._judge(str(task), source, name, timeout_s))
+
+    def standalone(self, task: Path, source: bytes, folder: Path, **how: Any) -> StandaloneWritten:
+        """Write `source` as a program of its own into `folder`; `how` as in `JudgeClient.write_standalone`."""
+        return self._runner.run(self._standalone(str(task), source, str(folder), how))
 
     def close(self) -> None:
         if self._client is not None:
@@ -52,6 +58,13 @@ class WarmJudge:
         if judged.verdict is None:
             raise JudgeError(f"{name} has no verdict.")
         return judged.verdict
+
+    async def _standalone(
+        self, task: str, source: bytes, folder: str, how: dict[str, Any]
+    ) -> StandaloneWritten:
+        await self._load(task, None)
+        assert self._client is not None
+        return await self._client.write_standalone(f"c{next(self._numbers)}", source, folder, **how)
 
 
 def complaint(verdict: Verdict) -> str:

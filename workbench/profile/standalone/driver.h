@@ -264,12 +264,6 @@ class Gpu {
         finish();
     }
 
-    // A launch of no blocks does nothing; the driver would refuse it.
-    void nothing() {
-        if (repetition_ == 0)
-            std::printf("nothing to launch\n");
-    }
-
     // All steps were run once more.
     void repeated() {
         if (++repetition_ == repeat && repeat > 1)

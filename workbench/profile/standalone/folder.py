@@ -61,6 +61,9 @@ def write_files(program: Program, folder: Path) -> None:
     for kernel in program.kernels:
         if not SYMBOL.fullmatch(kernel.symbol):
             raise ValueError(f"{kernel.symbol[:80]!r} is no symbol")
+    for name, text in program.options.defines:
+        if not f"{name}{text}".isprintable() or "\\" in text:
+            raise ValueError(f"the text of {name[:80]!r} is no macro of one line")
     files = {
         "main.cpp": main_cpp(program).encode(),
         "driver.h": Path(__file__).with_name("driver.h").read_bytes(),
@@ -82,9 +85,23 @@ def write_files(program: Program, folder: Path) -> None:
 
 
 def _described(program: Program) -> dict[str, object]:
-    dropped = ("cubin", "device", "plan", "kernels")
-    described = {name: value for name, value in msgspec.to_builtins(program).items() if name not in dropped}
-    return {**described, "kernels": [msgspec.to_builtins(kernel) for kernel in program.kernels]}
+    """The program without its texts and its cubin, as JSON may hold it."""
+    dropped = ("cubin", "device", "plan")
+    described = {n: value for n, value in msgspec.to_builtins(program).items() if n not in dropped}
+    encodable = _encodable(described)
+    assert isinstance(encodable, dict)
+    return encodable
+
+
+def _encodable(value: object) -> object:
+    """`value` with lone surrogates (bytes of a file's name that are not UTF-8) written out."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(each) for each in value]
+    return value
 
 
 @contextlib.contextmanager

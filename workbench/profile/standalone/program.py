@@ -83,11 +83,6 @@ class LaunchStep(msgspec.Struct, frozen=True, kw_only=True, tag="launch"):
     cooperative: bool = False
     line: int = 0
 
-    @property
-    def empty(self) -> bool:
-        """Nothing runs, and the driver would refuse it."""
-        return not all(self.grid) or not all(self.block)
-
 
 Step = Zero | LaunchStep
 

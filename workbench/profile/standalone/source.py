@@ -115,9 +115,6 @@ def _step(program: Program, at: int, step: Zero | LaunchStep, names: list[str]) 
     further += ", cooperative" if step.cooperative else ""
     said = f"{number}{words(step.kernel, _STEP_NAME)}{extents}{further}{where}"
     yield f"gpu.begin({literal(said)});"
-    if step.empty:
-        yield "gpu.nothing();"
-        return
     kernel = next(n for n, k in enumerate(program.kernels) if k.name == step.kernel)
     yield "{"
     for place, argument in enumerate(step.args):

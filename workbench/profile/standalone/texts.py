@@ -20,6 +20,8 @@ OUTPUTS = "outputs"
 _KERNELS_NAMED = 12
 _ARCH = re.compile(r"sm_\d{2,3}[af]?")
 _SIMPLE = re.compile(r"\w+", re.ASCII)
+_EXPRESSION = re.compile(r"[A-Za-z_:][\w:<>,. ()*&+\-']*", re.ASCII)
+"""A name as the dialect takes it. It may say what it likes in C++: device code can too."""
 
 
 def makefile(program: Program) -> str:
@@ -59,7 +61,7 @@ def nvcc_source(program: Program) -> str:
     kept = [
         f"template struct workbench_launched<&{kernel.name}>;"
         for kernel in program.kernels
-        if not _SIMPLE.fullmatch(kernel.name)
+        if _EXPRESSION.fullmatch(kernel.name) and not _SIMPLE.fullmatch(kernel.name)
     ]
     if kept:
         kept = ["// Templates exist where they are asked for.", *_KEEP, *kept]
