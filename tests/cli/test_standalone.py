@@ -9,6 +9,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from warm_judge import WarmJudge
+
+from workbench.core.task import Parameter, SizeSpec
+from workbench.core.tensors import contiguous
 
 CANDIDATES = Path(__file__).parent.parent / "judge" / "candidates"
 NORM = CANDIDATES / "norm"
@@ -52,28 +56,68 @@ def test_it_writes_the_program_and_its_command_lines(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("task", "candidate", "options", "said"),
-    [
-        ("library_step", "library_and_trivia", (), "is a library step (aten."),
-        ("norm", "requires", ("--size", "none_such"), "The task has no size 'none_such'; it has small"),
-        ("norm", "two_pass", ("--case", "none_such"), "The task has no case 'none_such'; it has "),
-        ("matmul", "missing_argument", (), "line "),
-        ("matmul", "misspelt_name", (), "line "),
-        ("matmul", "half_result", (), "line "),
-        ("matmul", "host_code", (), "line "),
-        ("norm", "fills_with_zeros", (), "launches no kernel of its own"),
-    ],
-)
+REFUSED: list[tuple[str, str, dict[str, str], str]] = [
+    ("library_step", "library_and_trivia", {}, "is a library step (aten."),
+    ("norm", "fills_with_zeros", {}, "launches no kernel of its own"),
+    ("norm", "two_pass", {"size": "none_such"}, "The task has no size 'none_such'; it has small"),
+    ("norm", "two_pass", {"case": "none_such"}, "The task has no case 'none_such'; it has "),
+    ("matmul", "missing_argument", {}, "line "),
+    ("matmul", "misspelt_name", {}, "line "),
+    ("matmul", "half_result", {}, "line "),
+    ("matmul", "host_code", {}, "line "),
+]
+
+
+@pytest.mark.parametrize(("task", "candidate", "how", "said"), REFUSED)
 def test_a_candidate_that_has_no_such_program_is_refused_in_a_sentence(
-    task: str, candidate: str, options: tuple[str, ...], said: str, tmp_path: Path
+    task: str, candidate: str, how: dict[str, str], said: str, judge: WarmJudge, tmp_path: Path
 ) -> None:
     folder = CANDIDATES / task
-    done = _run(folder / "task.py", folder / f"{candidate}.cu", "-o", tmp_path / "program", *options)
-    first = done.stderr.splitlines()[0]
+    source = (folder / f"{candidate}.cu").read_bytes()
+    answer = judge.standalone(folder / "task.py", source, tmp_path, **how)
+    assert not answer.written and said in answer.stopped and "\n" not in answer.stopped
+
+
+def test_garbage_is_refused_and_the_judge_goes_on(judge: WarmJudge, tmp_path: Path) -> None:
+    for source in (b"", b"\0", b"\xff\xfe", b"/*@plan\n@*/", b"x" * 100):
+        assert not judge.standalone(NORM / "task.py", source, tmp_path).written
+    written = judge.standalone(NORM / "task.py", (NORM / "two_pass.cu").read_bytes(), tmp_path)
+    assert written.written and written.nbytes == sum(
+        f.stat().st_size for f in tmp_path.rglob("*") if f.is_file()
+    )
+    gone = judge.standalone(NORM / "task.py", (NORM / "two_pass.cu").read_bytes(), tmp_path / "none")
+    assert not gone.written and "could not be written: No such file or directory." in gone.stopped
+
+
+def test_inputs_that_do_not_fit_the_disk_are_refused_before_they_are_drawn(
+    judge: WarmJudge, small_disk: Path
+) -> None:
+    small_disk.chmod(0o777)
+    answer = judge.standalone(NORM / "task.py", (NORM / "two_pass.cu").read_bytes(), small_disk)
+    assert not answer.written and not any(small_disk.iterdir())
+    assert "the disk has 0." in answer.stopped and "a smaller size" in answer.stopped
+
+
+def test_inputs_that_cannot_be_drawn_in_this_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.judge.worker import standalone
+
+    x = Parameter("x", "x", "input", contiguous((1 << 20,), "float32"))
+    size = SizeSpec("full", {"n": 1 << 20}, (x,), (), judged=False)
+    assert (standalone._available() or 1 << 40) > 1 << 20
+    standalone._room(tmp_path, [], size)
+    monkeypatch.setattr(standalone, "_available", lambda: 19 << 20)  # five times 4 MiB are needed
+    with pytest.raises(Exception, match=r"about 20\.0 MiB of memory and 19\.0 MiB is free; choose a smaller"):
+        standalone._room(tmp_path, [], size)
+    standalone._room(tmp_path, [], msgspec.structs.replace(size, judged=True))
+
+
+def test_the_command_leaves_nothing_of_a_candidate_that_it_refuses(tmp_path: Path) -> None:
+    folder = CANDIDATES / "library_step"
+    done = _run(folder / "task.py", folder / "library_and_trivia.cu", "-o", tmp_path / "program")
     assert done.returncode == 1 and done.stdout == ""
-    assert first.startswith(f"workbench: {candidate}.cu: ") and said in first
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("workbench: library_and_trivia.cu: Line ") and done.stderr.count("\n") == 1
     assert not any(tmp_path.iterdir()), "whole or not at all"
 
 
