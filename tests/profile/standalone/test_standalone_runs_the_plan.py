@@ -13,7 +13,8 @@ from warm_judge import WarmJudge
 
 from workbench.core.task import SizeSpec
 from workbench.dialect.planner import Planner
-from workbench.judge.worker.task.loader import LoadedTask, load_task
+from workbench.judge.worker.task.loaded import LoadedTask
+from workbench.judge.worker.task.loader import load_task
 from workbench.runner.compiler.client import Compiler
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -37,7 +37,7 @@ from workbench.dialect.source import CandidateSource, split
 from workbench.judge.worker.parts import Parts
 from workbench.judge.worker.runs import Layout, layout_of, root, tensor_bytes
 from workbench.judge.worker.seeds import fresh_seed
-from workbench.judge.worker.task.loader import Case, LoadedTask
+from workbench.judge.worker.task.loaded import Case, LoadedTask
 from workbench.profile.standalone import (
     Address,
     Addresses,

@@ -194,7 +194,13 @@ def _take_place(new: Path, target: Path) -> None:
     except UsageError:
         os.rename(old, target)
         raise
-    _keep(old, target, _ours(manifest) if manifest is not None else set(), "")
+    try:
+        _keep(old, target, _ours(manifest) if manifest is not None else set(), "")
+    except OSError as error:
+        raise UsageError(
+            f"The program is in {target}, but what else was there could not be moved ({error.strerror}) and is in {old}.",
+            do="Move it by hand.",
+        ) from None
     shutil.rmtree(old, ignore_errors=True)
 
 
