@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from workbench.core.build import Kernel
 from workbench.profile.standalone.program import LaunchStep, Program
 from workbench.profile.standalone.quoting import words
 
@@ -218,13 +217,11 @@ def _gdb(program: Program) -> list[str]:
         "  make debug",
         f"  cuda-gdb -ex 'set cuda break_on_launch application' -ex run --args ./{BINARY} --cubin {DEBUG_CUBIN}",
         "",
-        *(f"  break {_break(kernel)}" for kernel in program.kernels[:_KERNELS_NAMED]),
+        "  Then, for a stop in each launch of a kernel:",
+        "",
+        *(f"  break {kernel.symbol}" for kernel in program.kernels[:_KERNELS_NAMED]),
         "",
         f"  Without nvcc, `--cubin {CUBIN}` (the default) stops at lines too, of optimised code. nvcc wants __device__",
         "  before every function that device code calls, which NVRTC here does not. A -G build may need more registers",
         "  or threads than a launch here leaves it; then the launch is refused by name.",
     ]
-
-
-def _break(kernel: Kernel) -> str:
-    return f"{kernel.symbol}  # {words(kernel.name)}" if kernel.symbol != kernel.name else kernel.symbol
