@@ -159,6 +159,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "no_second_barrier": "determinism",
         "adds_without_atomics": "determinism",
         "drops_the_tail_of_k": "shapes",
+        "drops_the_tail_of_long_k": "shapes",
     },
     "scan": {
         "look_back": "pass",
@@ -262,6 +263,8 @@ EXPECTED: dict[str, dict[str, str]] = {
         "unset_row": "poison",
         "reads_while_writing": "determinism",
     },
+    # Four free dimensions: each of them is drawn long, with a tail.
+    "heads": {"row_per_thread": "pass", "doubles_long_sequences": "shapes"},
     "triangular": {
         "skips_the_zeros": "pass",
         "leaves_the_diagonal_out": "numerics",

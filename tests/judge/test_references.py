@@ -63,7 +63,7 @@ def test_the_same_seed_prepares_the_same_case_again(norm: LoadedTask, seed: int)
 
 def test_other_sizes_are_the_declared_ones_then_new_ones(norm: LoadedTask) -> None:
     with ThreadPoolExecutor(1) as pool:
-        others = OtherSizes(pool, norm, 2)
+        others = OtherSizes(pool, norm)
         sizes, prepared = others.sizes(), others.prepared()
     assert sizes[0].name == "odd" and all(size.judged for size in sizes)
     assert norm.sizes[0].values not in [size.values for size in sizes]
@@ -77,7 +77,7 @@ def test_other_sizes_are_the_declared_ones_then_new_ones(norm: LoadedTask) -> No
 def test_thousands_of_verdicts_do_not_keep_their_sizes(norm: LoadedTask, seed: int) -> None:
     rng = random.Random(seed)
     for _ in range(12):
-        for size in norm.random_sizes(rng, 3):
+        for size in norm.random_sizes(rng):
             prepare(norm, size, rng.getrandbits(60), "random")
     gc.collect()
     modules = [m for m in gc.get_objects() if type(m).__name__ == "Model" and hasattr(m, "eps")]
@@ -119,7 +119,7 @@ def test_a_drawn_size_at_which_the_reference_raises_says_nothing_and_a_declared_
 
         monkeypatch.setattr(references, "prepare", refused)
         with ThreadPoolExecutor(1) as pool:
-            return OtherSizes(pool, norm, 2)
+            return OtherSizes(pool, norm)
 
     declared, *drawn = raises("drawn").prepared()
     assert not declared[0].failure and drawn
@@ -130,7 +130,7 @@ def test_a_drawn_size_at_which_the_reference_raises_says_nothing_and_a_declared_
 
 def test_a_size_that_is_made_shorter_is_drawn_with_gradients_where_they_are_judged(norm: LoadedTask) -> None:
     with ThreadPoolExecutor(1) as pool:
-        others = OtherSizes(pool, norm, 2, backward=True)
+        others = OtherSizes(pool, norm, backward=True)
         cases = [case for of_size in others.prepared() for case in of_size]
         shorter = others.shorter(others.sizes()[-1], 0.5)
         assert shorter is not None and shorter[0].values != others.sizes()[-1].values
@@ -146,7 +146,7 @@ def test_a_size_that_is_made_shorter_and_at_which_the_reference_raises_is_none(
         raise TaskError("`Model.forward` raises ValueError.")
 
     with ThreadPoolExecutor(1) as pool:
-        others = OtherSizes(pool, norm, 2)
+        others = OtherSizes(pool, norm)
         others.prepared()
         monkeypatch.setattr(references, "prepare", refused)
         assert others.shorter(others.sizes()[-1], 0.5) is None

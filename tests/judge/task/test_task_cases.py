@@ -182,7 +182,7 @@ def test_what_holds_for_the_inputs_of_one_size_holds_for_all(load: Load) -> None
     declared = load(
         sizes + model + inputs + "def input_distributions():\n    return {'x': ('uniform', 5, 6)}\n"
     )
-    undeclared = [s for s in declared.random_sizes(random.Random(5), 3)]
+    undeclared = declared.random_sizes(random.Random(5))
     for size in [*declared.sizes, *undeclared]:
         x = x_of(declared.draw(size, 3))
         assert float(x.min()) >= 5 and float(x.max()) <= 6, size

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from workbench.core.errors import TaskError
-from workbench.judge.worker.task.limits import HOST_WORK
+from workbench.judge.worker.task.drawn_sizes import MOST_STRETCHED, TAIL_SIZES, drawn_values
+from workbench.judge.worker.task.limits import HOST_WORK, WHOLE_WORK
 from workbench.judge.worker.task.literals import literals, override
 from workbench.judge.worker.task.loaded import LoadedTask
 from workbench.judge.worker.task.shrinking import shrunk
@@ -147,30 +148,89 @@ def test_a_signature_is_found_at_any_other_size(loaded: Loaded) -> None:
         task.draw(huge, 1)
 
 
-def test_random_sizes_run_and_are_not_the_declared_ones(loaded: Loaded) -> None:
+def test_random_sizes_run_and_are_not_the_declared_ones(loaded: Loaded, seed: int) -> None:
     for name in ("globals_by_size", "inputs_by_size"):
         task = loaded(name)
-        seed = 17
-        sizes = task.random_sizes(random.Random(seed), 3)
-        assert 1 <= len(sizes) <= 3, (name, seed)
+        sizes = task.random_sizes(random.Random(seed))
+        assert 2 <= len(sizes) <= 2 + TAIL_SIZES, name
         known = [s.values for s in task.sizes]
         for size in sizes:
             assert size.judged and size.values not in known
             task.expected(size, task.draw(size, 2))
-        again = task.random_sizes(random.Random(seed), 3)
+        again = task.random_sizes(random.Random(seed))
         assert [s.values for s in again] == [s.values for s in sizes]
-    assert loaded("softmax").random_sizes(random.Random(1), 3) == []
+    assert loaded("softmax").random_sizes(random.Random(1)) == []
 
 
-def test_random_sizes_are_long_in_each_free_dimension_once(load: Load) -> None:
-    task = load(
-        "rows, cols = 4096, 4096\nsizes = {'small': dict(rows=16, cols=64), 'full': dict(rows=4096, cols=4096)}\n"
+def product_of(names: list[str], small: int, full: int) -> str:
+    """A task that multiplies by two, with these free dimensions."""
+    sizes = {"small": dict.fromkeys(names, small), "full": dict.fromkeys(names, full)}
+    return (
+        f"{', '.join(names)}, = {(full,) * len(names)}\nsizes = {sizes}\n"
         "class Model(nn.Module):\n    def forward(self, x):\n        return x * 2\n"
-        "def get_inputs():\n    return [torch.randn(rows, cols)]\n"
+        f"def get_inputs():\n    return [torch.randn({', '.join(names)})]\n"
     )
-    for seed in range(10):
-        sizes = [s.values for s in task.random_sizes(random.Random(seed), 3)]
-        assert max(s["rows"] for s in sizes) > 300 and max(s["cols"] for s in sizes) > 300, (seed, sizes)
+
+
+def beside_whole_warps(value: int) -> bool:
+    return any((value - tail) % 32 == 0 and value > tail for tail in (1, 2, 3, -1, 4, 12))
+
+
+@pytest.mark.parametrize(
+    ("names", "small", "full", "far"),
+    [
+        (["a"], 64, 1 << 22, 1 << 16),
+        (["a", "b"], 16, 4096, 500),
+        (["a", "b", "c"], 16, 512, 60),
+        (["a", "b", "c", "d"], 8, 128, 30),
+    ],
+)
+def test_each_free_dimension_is_drawn_as_long_as_declared_and_far_out_with_a_tail(
+    names: list[str], small: int, full: int, far: int, load: Load, seed: int
+) -> None:
+    task = load(product_of(names, small, full))
+    assert sorted(task.info.free_dims) == names
+    for number in range(5):
+        sizes = [s.values for s in task.random_sizes(random.Random(seed + number))]
+        assert len(sizes) == len(names) + TAIL_SIZES, sizes
+        stretched, tails = sizes[: len(names)], sizes[len(names) :]
+        for name in names:
+            longest = max(s[name] for s in stretched)
+            assert longest == full if len(names) > 1 else longest > far, (name, stretched)
+            assert any(s[name] > far and beside_whole_warps(s[name]) for s in tails), (name, tails)
+
+
+def test_a_matrix_product_has_a_tail_in_each_extent_far_beyond_what_is_declared_to_run(seed: int) -> None:
+    free = {"m": (8, 2048), "k": (14, 4096), "n": (11, 1024)}
+
+    def work(v: Mapping[str, int]) -> int:
+        return 2 * v["m"] * v["k"] * v["n"]
+
+    for number in range(200):
+        drawn = list(drawn_values(random.Random(seed + number), free, work, lambda v: work(v) <= WHOLE_WORK))
+        assert len(drawn) == 5
+        for name in free:
+            assert any(v[name] > 32 and beside_whole_warps(v[name]) for v in drawn[3:]), (name, drawn)
+
+
+def test_of_many_free_dimensions_some_are_stretched_and_others_the_next_time(seed: int) -> None:
+    free = {name: (2, 64) for name in "abcdef"}
+    stretched: set[str] = set()
+    for number in range(40):
+        drawn = list(drawn_values(random.Random(seed + number), free, lambda v: 1, lambda v: True))
+        assert len(drawn) == MOST_STRETCHED + TAIL_SIZES
+        stretched |= {name for name in free for v in drawn[:MOST_STRETCHED] if v[name] == 64}
+    assert stretched == set(free)
+
+
+def test_a_dimension_that_takes_whole_blocks_alone_leaves_the_other_its_tail(load: Load, seed: int) -> None:
+    source = product_of(["a", "b"], 64, 1024)
+    task = load(source.replace("return x", "assert x.shape[1] % 8 == 0\n        return x"))
+    for number in range(5):
+        sizes = [s.values for s in task.random_sizes(random.Random(seed + number))]
+        assert len(sizes) == 4 and all(s["b"] % 8 == 0 for s in sizes)
+        assert any(s["b"] == 1024 for s in sizes) and any(s["a"] == 1024 for s in sizes)
+        assert any(s["a"] > 250 and beside_whole_warps(s["a"]) for s in sizes[2:]), sizes
 
 
 def test_a_size_without_meta_kernels_is_named_as_unchecked(load: Load) -> None:

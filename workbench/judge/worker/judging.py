@@ -26,7 +26,7 @@ from workbench.judge.worker.faults import fault_evidence, gate_of
 from workbench.judge.worker.outcome import CannotJudge, Faulted, Finding
 from workbench.judge.worker.overflow import Overflows
 from workbench.judge.worker.parts import Parts
-from workbench.judge.worker.references import RANDOM_DRAWS, RANDOM_SIZES, OtherSizes, Prepared, References
+from workbench.judge.worker.references import RANDOM_DRAWS, OtherSizes, Prepared, References
 from workbench.judge.worker.runs import Run, Stage
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.cases import NON_FINITE
@@ -114,6 +114,8 @@ class Judging:
         """Kernels in which threads act on what others have left so far."""
         self.ran: set[tuple[CompileOptions, str]] = set()
         """Options and kernel of each launch that was run at some size."""
+        self.right_at: list[SizeSpec] = []
+        """Further sizes at which every case that was compared was right."""
         self.seeds: list[int] = []
         self.case_seeds: list[tuple[str, int]] = []
         self.unchecked: list[str] = list(task.info.unchecked)
@@ -154,7 +156,7 @@ class Judging:
         self.references = References(
             pool, task, self.size, names, drawn, backward=self.backward, wait=self.wait
         )
-        self.other_sizes = OtherSizes(pool, task, RANDOM_SIZES, drawn, backward=self.backward, wait=self.wait)
+        self.other_sizes = OtherSizes(pool, task, drawn, backward=self.backward, wait=self.wait)
 
     def wait(self, future: Future[Any]) -> Any:
         """The result of what the reference thread does; looks up meanwhile, as `checkpoint` does.

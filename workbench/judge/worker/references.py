@@ -26,7 +26,6 @@ Wait = Callable[[Future[Any]], Any]
 """How a result is waited for: `Future.result`, or what looks up in between (`Judging.wait`)."""
 
 RANDOM_DRAWS = 3
-RANDOM_SIZES = 3
 ALWAYS_HARD = ("needle", "huge")
 HARD_AT_RANDOM = 2
 """Hard cases at a random size, besides those of `ALWAYS_HARD`."""
@@ -171,7 +170,6 @@ class OtherSizes:
         self,
         pool: ThreadPoolExecutor,
         task: LoadedTask,
-        count: int,
         seeds: Seeds | None = None,
         *,
         backward: bool = False,
@@ -184,7 +182,7 @@ class OtherSizes:
         """Drew the random sizes."""
         self._pool = pool
         self._task = task
-        self._sizes = pool.submit(self._choose, count)
+        self._sizes = pool.submit(self._choose)
         self._prepared: Future[list[list[Prepared]]] = pool.submit(self._prepare)
 
     def sizes(self) -> list[SizeSpec]:
@@ -222,11 +220,11 @@ class OtherSizes:
         self._sizes.cancel()
         self._prepared.cancel()
 
-    def _choose(self, count: int) -> list[SizeSpec]:
+    def _choose(self) -> list[SizeSpec]:
         judged, *others = self._task.sizes
         declared = [size for size in others if size.judged]
         known = {_values(size) for size in [judged, *declared]}
-        drawn = self._task.random_sizes(random.Random(self.seed), count)
+        drawn = self._task.random_sizes(random.Random(self.seed))
         return declared + [size for size in drawn if _values(size) not in known]
 
     def _prepare(self) -> list[list[Prepared]]:

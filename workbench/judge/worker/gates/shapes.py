@@ -26,7 +26,7 @@ from workbench.judge.worker.task.limits import HOST_THREADS
 def run(judging: Judging) -> Finding:
     """Judge each further size's cases, then the indices of those sizes that cannot be run here."""
     finding = _run(judging)
-    judging.unchecked += never_run(judging)
+    judging.unchecked += never_run(judging) + never_as_long(judging)
     if finding.status == "fail":
         return finding
     return judging.overflows.finding() or finding
@@ -47,6 +47,20 @@ def never_run(judging: Judging) -> list[str]:
             options = ", ".join(f"{k}={v}" for k, v in plan.options.defines)
             compiled = f" compiled with {options}" if options else ""
             found.append(f"size {name} launches {', '.join(new)}{compiled}, which no run here did")
+    return found
+
+
+def never_as_long(judging: Judging) -> list[str]:
+    """The free dimensions that nowhere were as long as the task declares them, with how long they were.
+
+    A product whose loop stops at some length is right at every shorter one.
+    """
+    found: list[str] = []
+    for name in judging.task.info.free_dims:
+        declared = max(size.values[name] for size in judging.task.sizes)
+        longest = max(size.values[name] for size in [judging.size, *judging.right_at])
+        if longest < declared:
+            found.append(f"size: {name} was run up to {longest} of {declared}")
     return found
 
 
@@ -91,6 +105,7 @@ def _run(judging: Judging) -> Finding:
             return _softened(judging, found)
         if found:
             right.append(described(size))
+            judging.right_at.append(size)
         elif size in judging.task.sizes:
             raise CannotJudge(
                 f"Nothing can be checked at size {described(size)}, which the task declares: no case there has a "

@@ -124,11 +124,8 @@ class LoadedTask:
                 kept.instance.release()
         return self._specs[key]
 
-    def random_sizes(self, rng: random.Random, count: int) -> list[SizeSpec]:
-        """At most `count` sizes with other values of the free dimensions, small enough for the host.
-
-        The first are as long as can be in one dimension each; most others lie a few elements beside a multiple of a
-        warp or a block, where tails of vectors, warps and blocks begin.
+    def random_sizes(self, rng: random.Random) -> list[SizeSpec]:
+        """Sizes with other values of the free dimensions, small enough for the host (`drawn_sizes.py` says which).
 
         Fewer come back where the reference refuses values (divisibility, say) or nothing small enough is found.
         """
@@ -146,13 +143,8 @@ class LoadedTask:
         for name in self.info.free_dims:
             seen = [s.values[name] for s in self.sizes]
             free[name] = (max(min(seen) // 2, 1), max(seen))
-        found: dict[tuple, SizeSpec] = {}
-        for values in drawn_values(rng, free, count, work, serves):
-            if serves(values) and (spec := self.size_at(values)) is not None:
-                found[_key(spec.values)] = spec
-                if len(found) >= count:
-                    break
-        return list(found.values())
+        found = [self.size_at(values) for values in drawn_values(rng, free, work, serves)]
+        return [spec for spec in found if spec is not None]
 
     def gradient_cases(self) -> tuple[str, ...]:
         """Names of the hard cases of the incoming gradients; none where the task has no gradient."""
