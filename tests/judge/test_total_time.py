@@ -52,3 +52,18 @@ def test_a_reference_that_raises_a_timeout_of_its_own_is_heard() -> None:
     raised.set_exception(TimeoutError("the task's own"))
     with pytest.raises(TimeoutError, match="own"):
         judging.wait(raised)
+
+
+class _Late(Future[int]):
+    """Comes between the wait that was too short and the question whether it is there."""
+
+    def result(self, timeout: float | None = None) -> int:
+        try:
+            return super().result(0)
+        except TimeoutError:
+            self.set_result(5)
+            raise
+
+
+def test_a_reference_that_comes_just_when_a_wait_ends_is_its_result_and_no_timeout() -> None:
+    assert Judging.wait(Judging.__new__(Judging), _Late()) == 5

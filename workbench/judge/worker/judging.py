@@ -168,7 +168,7 @@ class Judging:
                 return future.result(timeout=LOOK_UP_S)
             except TimeoutError:
                 if future.done():
-                    raise  # the reference's own
+                    return future.result()  # it came just then, or this is the reference's own TimeoutError
             try:
                 self.checkpoint()
             except CannotJudge:
