@@ -17,7 +17,8 @@ from workbench.judge.worker.bench import Bench
 from workbench.judge.worker.loop import Worker
 
 class Breaking:
-    stuck = STUCK
+    def settled(self):
+        return not STUCK
     def __getattr__(self, name):
         raise ValueError(f"no {name} today")
 

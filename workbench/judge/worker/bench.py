@@ -141,10 +141,9 @@ class Bench:
             raise TaskError(NO_TASK)
         return self._task.functional_form()
 
-    @property
-    def stuck(self) -> bool:
-        """Whether only a new process can go on (`Parts.stuck`)."""
-        return self._parts is not None and self._parts.stuck
+    def settled(self) -> bool:
+        """Whether the next candidate can be judged; False: only a new process can go on (`Parts.settled`, which waits)."""
+        return self._parts is None or self._parts.settled()
 
     def interrupt(self) -> None:
         """From another thread: end what the working thread waits for."""

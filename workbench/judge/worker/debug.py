@@ -63,6 +63,7 @@ class _Debugging(Parts):
         self.compiler, self.planner, self.pool = parts.compiler, parts.planner, parts.pool
         self.runners = HostRunners(workers=1, output=output)
         self._busy = self._runner = None
+        self.stuck = parts.stuck
 
     def build(self, source: Any, options: CompileOptions, *args: Any, **kwargs: Any) -> Builds:
         """Both compilers define WORKBENCH_DEBUG; the host's also makes `printf` say who prints."""
@@ -112,6 +113,7 @@ def debug(
     except (CannotJudge, WorkbenchError) as error:
         found = {"ran": False, "stopped": str(error)}
     finally:
+        parts.stuck = debugging.stuck
         judging.close()
         debugging.close()
         os.close(writing)
@@ -137,7 +139,7 @@ def _run(judging: Judging, seed: int) -> dict[str, Any]:
     if refused is not None:
         return _refused(refused)
     drawn = judging.bench.pool.submit(prepare, judging.task, judging.size, seed, "random", judging.backward)
-    prepared = drawn.result()
+    prepared = judging.wait(drawn)
     stage = judging.stage(judging.size)
     return {
         "ran": True,

@@ -161,7 +161,8 @@ class Judging:
     def wait(self, future: Future[Any]) -> Any:
         """The result of what the reference thread does; looks up meanwhile, as `checkpoint` does.
 
-        A reference that has not come back when the verdict's time is up never will: the judge ends after this verdict.
+        A reference that has not come back when the verdict's time is up, nor soon after, never will: the judge ends
+        after this verdict.
         """
         while True:
             try:
@@ -171,9 +172,14 @@ class Judging:
                     return future.result()  # it came just then, or this is the reference's own TimeoutError
             try:
                 self.checkpoint()
-            except CannotJudge:
-                self.bench.stuck = True
-                raise
+            except CannotJudge as error:
+                self._drop_references()
+                if self.bench.settled():
+                    raise
+                raise CannotJudge(
+                    f"The task's reference did not come back in the {self._total_s:g} s that a verdict may take; look "
+                    "for what it waits for, or for an endless loop in it."
+                ) from error
 
     def built_for(self, plan: Plan) -> Built:
         """The binaries that `plan` launches; one of fills and library steps alone runs beside any."""
@@ -410,12 +416,15 @@ class Judging:
 
     def close(self) -> None:
         """Give back what this verdict held."""
-        if self.references is not None:
-            self.references.drop()
-        if self.other_sizes is not None:
-            self.other_sizes.drop()
+        self._drop_references()
         self.instrumented.drop()
         for stage in self._stages.values():
             stage.close()
         for built in self.builds.values():
             self._drop_runner(built)
+
+    def _drop_references(self) -> None:
+        if self.references is not None:
+            self.references.drop()
+        if self.other_sizes is not None:
+            self.other_sizes.drop()

@@ -75,7 +75,7 @@ class Worker:
                 if isinstance(message, StopJudge):
                     return 0
                 self._handle(self._bench, message)
-                if self._bench.stuck:
+                if not self._bench.settled():  # the next candidate would wait behind it, and get the blame
                     print(
                         "The task's reference does not come back; the judge ends.",
                         file=sys.stderr,

@@ -19,6 +19,9 @@ from workbench.runner.host.pool import HostRunners
 from workbench.sandbox import Evidence
 
 AUDITS_KEPT = 256
+REFERENCE_GRACE_S = 20.0
+"""How long the reference may still take over one case of a candidate that is done with or given up: most take
+milliseconds, and a judge that is started anew loads the task again."""
 
 
 class Parts:
@@ -38,6 +41,15 @@ class Parts:
         self._busy: Planner | Compiler | None = None
         self.stuck = False
         """The reference thread does not come back, and nobody can end it: only a new judge can go on."""
+
+    def settled(self) -> bool:
+        """Wait until the reference thread has left what was asked for; where it does not in time, we are `stuck`."""
+        if not self.stuck:
+            try:
+                self.pool.submit(int).result(REFERENCE_GRACE_S)
+            except TimeoutError:
+                self.stuck = True
+        return not self.stuck
 
     def evaluate(self, *args: Any, **kwargs: Any) -> list[Plan | NotCovered] | PlanFailure:
         """`Planner.evaluate`, which `interrupt` ends."""

@@ -6,6 +6,7 @@ Seeds (`seeds.py`) are drawn when the candidate's bytes are fixed, and are recor
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -182,6 +183,7 @@ class OtherSizes:
         """Drew the random sizes."""
         self._pool = pool
         self._task = task
+        self._dropped = threading.Event()
         self._sizes = pool.submit(self._choose)
         self._prepared: Future[list[list[Prepared]]] = pool.submit(self._prepare)
 
@@ -216,7 +218,8 @@ class OtherSizes:
         return found
 
     def drop(self) -> None:
-        """Nobody will ask."""
+        """Nobody will ask; what is being prepared ends with its case."""
+        self._dropped.set()
         self._sizes.cancel()
         self._prepared.cancel()
 
@@ -235,6 +238,7 @@ class OtherSizes:
                 cases = [
                     prepare(self._task, size, self._drawn.at("size", number, name), name, self._backward)
                     for name in names
+                    if not self._dropped.is_set()
                 ]
             except TaskError as error:
                 if size in self._task.sizes:
