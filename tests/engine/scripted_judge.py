@@ -5,6 +5,10 @@ candidate: DIES (exit at once), HANGS (until cancelled), DEAF (hangs and ignores
 WARNS, KNOBS, LISTED (has machine code to read). A task file: BROKEN (cannot be loaded), CRASHES (the process ends), ENDLESS (never loads), FORMLESS (never gives its functional
 form), ONCE (loads once; the file is then broken), SHIPPED (its signature is softmax's),
 INFINITE (its signature has scalars that JSON has no number for), UNLISTED (no candidate has machine code to read).
+A candidate with WAITS waits until the file `go` is in SCRIPTED_FOLDER, and with SCRIPTED_FOLDER each judge writes
+there which process has which candidate. SCRIPTED_FAULTY names a CUDA_VISIBLE_DEVICES: the judge there dies under every
+candidate, and SCRIPTED_ABSENT one where the judge has no device.
+It writes a dot to the file SCRIPTED_FREED when it is to give memory back.
 With SCRIPTED_CHILDREN in the environment it has three sleeping children, named as the real one's parts are.
 Run it by pointing [judge] python of a workbench.toml at a script that executes this file.
 """
@@ -22,6 +26,7 @@ from pathlib import Path
 from workbench.core.messages import (
     CancelJudging,
     FindFunctionalForm,
+    FreeMemory,
     FunctionalFormReady,
     GateTicked,
     Judge,
@@ -40,6 +45,7 @@ from workbench.core.tensors import contiguous
 from workbench.core.verdict import Gate, Verdict, VerdictCandidate, VerdictTask
 from workbench.core.wire import read_frame, write_frame
 
+VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 cancelled: set[str] = set()
 asked: list[ToJudge] = []
 news = threading.Condition()
@@ -75,6 +81,9 @@ def main() -> None:
                 if task is not None and "FORMLESS" in task.source:
                     time.sleep(600)
                 write_frame(out, FunctionalFormReady(form=FunctionalForm("def f(x): ...", True)))
+            case FreeMemory():
+                with open(os.environ.get("SCRIPTED_FREED", os.devnull), "a") as file:
+                    file.write(".")
             case StopJudge():
                 return
 
@@ -98,6 +107,8 @@ def read(fd: int) -> None:
 
 def load(message: LoadTask) -> TaskReady | TaskFailed:
     text = Path(message.path).read_text()
+    if os.environ.get("SCRIPTED_ABSENT", "none") == VISIBLE:
+        return TaskFailed(message="There is no such GPU.", device=True)
     if "BROKEN" in text:
         return TaskFailed(message="The task has no Model.", do="Write one.")
     if "ONCE" in text:
@@ -127,14 +138,17 @@ def load(message: LoadTask) -> TaskReady | TaskFailed:
 def judge(message: Judge, task: TaskInfo | None, revision: int) -> Judged:
     text = message.source.decode(errors="replace")
     assert task is not None
-    if "DIES" in text:
+    folder = Path(os.environ.get("SCRIPTED_FOLDER", "."))
+    if "SCRIPTED_FOLDER" in os.environ:
+        (folder / message.candidate).write_text(str(os.getpid()))
+    if "DIES" in text or os.environ.get("SCRIPTED_FAULTY", "none") == VISIBLE:
         sys.stderr.write("killed by its candidate\n")
         sys.stderr.flush()
         os._exit(9)
     if "DEAF" in text:
         time.sleep(600)
     until = time.monotonic() + (600 if "HANGS" in text else 0.5 if "SLOW" in text else 0)
-    while time.monotonic() < until:
+    while time.monotonic() < until or ("WAITS" in text and not (folder / "go").exists()):
         with news:
             news.wait(0.05)
             if message.candidate in cancelled:
@@ -150,7 +164,7 @@ def judge(message: Judge, task: TaskInfo | None, revision: int) -> Judged:
             message.candidate, hashlib.sha256(message.source).hexdigest(), message.path
         ),
         target="host",
-        device={},
+        device={"visible": VISIBLE, "process": str(os.getpid())},
         versions={"judge": "scripted"},
         outcome="fail" if fails else "pass",
         failed_gate="numerics" if fails else None,

@@ -351,6 +351,19 @@ def test_the_order_is_saved_then_people_then_proposers_then_stale_best_first() -
     ]
 
 
+def test_what_lost_its_judge_comes_before_all_but_what_a_person_just_asked_for() -> None:
+    views = [
+        view(c, "queued", p) for c, p in (("mine", "human"), ("saved", "human"), ("model", "some-model"))
+    ]
+    views += [view("lost", "queued", "some-model"), view("judged", "passed", "human", verdict=summary(1.0))]
+    state = SessionState(candidates={v.id: v for v in views})
+    urgent = Urgent()
+    urgent.add("saved")
+    assert order(state, urgent, ["lost", "judged"]) == ["saved", "lost", "mine", "model"]
+    urgent.add("lost")  # each stands once
+    assert order(state, urgent, ["lost"]) == ["lost", "saved", "mine", "model"]
+
+
 async def test_a_judge_that_cannot_be_started_is_said_once_with_its_own_words(opened: World) -> None:
     (opened.root / "python").write_text("#!/bin/sh\necho no torch here >&2\nexit 3\n")
     client = await opened.open()

@@ -13,11 +13,10 @@ from engine_world import PATIENCE_S, SCRIPTED, World, until
 
 from workbench.core.events import SessionStarted
 from workbench.core.messages import SubmitCandidate
-from workbench.engine import bench as engine_bench
+from workbench.engine import form as engine_form
 from workbench.engine.bench import Bench
 from workbench.engine.client import EngineClient
 from workbench.engine.journal import Journal
-from workbench.engine.population import Population
 from workbench.engine.sessions import create_folder
 from workbench.engine.store import Store
 from workbench.engine.tasks import TaskRevisions
@@ -66,7 +65,7 @@ async def test_a_client_ends_the_judge_that_does_not_find_the_form_in_time(tmp_p
 async def test_a_form_that_takes_too_long_is_not_looked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_bench, "FORM_LIMIT_S", 0.1)
+    monkeypatch.setattr(engine_form, "FORM_LIMIT_S", 0.1)
     task = tmp_path / "task.py"
     task.write_text("# FORMLESS\n")
     store, state = Store.open(create_folder(tmp_path / "sessions", str(task)))
@@ -79,7 +78,6 @@ async def test_a_form_that_takes_too_long_is_not_looked_for_again(
 
     bench = Bench(
         journal,
-        Population(journal),
         revisions,
         command=[sys.executable, str(SCRIPTED)],
         propose=nothing,

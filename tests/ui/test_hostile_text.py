@@ -7,7 +7,7 @@ import pytest
 from scripted import ScriptedEngine, app_on, task_info
 
 from workbench.core import events as ev
-from workbench.core.messages import EngineProgress
+from workbench.core.messages import BeingJudged, EngineProgress
 from workbench.core.verdict import KernelResources, Resources
 from workbench.ui.screens.dialogs import LineDialog
 from workbench.ui.text import clean
@@ -78,11 +78,13 @@ async def test_hostile_text_is_drawn_as_written_on_every_part_of_the_screen(engi
         await pilot.pause(0.1)
         assert "[@click=app.quit]Q[/]" in drawn(pilot.app)
         engine.say(ev.JudgingStarted(candidate="c0001", revision=1))
-        engine.tell(EngineProgress(judge="ready", activity=EVIL, judging=EVIL, gate=EVIL))
+        engine.tell(EngineProgress(judge="ready", activity=EVIL, judging=(BeingJudged(EVIL, (), EVIL),)))
         await until(pilot, lambda: bench.view.held_up)
         drawn(pilot.app)
-        engine.tell(EngineProgress(judge="ready", activity="judging c0001", judging="c0001", gate=EVIL))
-        await until(pilot, lambda: bench.view.progress.judging == "c0001")
+        engine.tell(
+            EngineProgress(judge="ready", activity="judging c0001", judging=(BeingJudged("c0001", (), EVIL),))
+        )
+        await until(pilot, lambda: bench.view.progress.of("c0001"))
         assert "judging c0001: [red]R" in drawn(pilot.app)
         engine.tell(EngineProgress(judge="stopped", activity=EVIL))
         await until(pilot, lambda: bench.view.judge_trouble)

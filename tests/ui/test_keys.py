@@ -9,6 +9,7 @@ from scripted import ScriptedEngine, app_on, kernel, three_candidates
 
 from workbench.core import events as ev
 from workbench.core.messages import (
+    BeingJudged,
     CancelCandidate,
     EngineProgress,
     MarkCandidate,
@@ -317,7 +318,7 @@ async def test_q_asks_once_while_something_is_judged(engine, until, answer, stop
     app = app_on(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         bench = await _ready(pilot, until)
-        engine.tell(EngineProgress(activity="judging c0003", judging="c0003", judge="ready"))
+        engine.tell(EngineProgress(activity="judging c0003", judging=(BeingJudged("c0003"),), judge="ready"))
         await until(pilot, lambda: bench.view.progress.judging)
         await pilot.press("q")
         await until(pilot, lambda: isinstance(app.screen, Question))
@@ -341,8 +342,8 @@ async def test_an_engine_that_does_not_answer_keeps_nobody_from_leaving(engine, 
     async with app_on(engine).run_test(size=(80, 24)) as pilot:
         await _ready(pilot, until)
         engine.say(ev.JudgingStarted(candidate="c0003", revision=1))
-        engine.tell(EngineProgress(judging="c0003", activity="judging c0003", judge="ready"))
-        await until(pilot, lambda: pilot.app.screen.view.progress.judging == "c0003")
+        engine.tell(EngineProgress(judging=(BeingJudged("c0003"),), activity="judging c0003", judge="ready"))
+        await until(pilot, lambda: pilot.app.screen.view.progress.of("c0003"))
         await pilot.press("q", "s")
         await until(pilot, lambda: pilot.app._exit)
 

@@ -17,7 +17,7 @@ from scripted import (
 
 from workbench.core import events as ev
 from workbench.core.errors import SessionError
-from workbench.core.messages import EngineProgress, MarkCandidate, ReadVerdict
+from workbench.core.messages import BeingJudged, EngineProgress, MarkCandidate, ReadVerdict
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.screens.bench import BenchScreen
 from workbench.ui.screens.picker import PickerScreen
@@ -58,7 +58,9 @@ async def test_gates_tick_while_the_candidate_is_judged_and_the_verdict_replaces
         )
         engine.tell(
             EngineProgress(
-                activity="judging c0001", judging="c0001", gates=gates(3), gate="numerics", judge="ready"
+                activity="judging c0001",
+                judging=(BeingJudged("c0001", gates(3), "numerics"),),
+                judge="ready",
             )
         )
         await until(pilot, lambda: "numerics" in _text(bench, "#headline"))
@@ -150,10 +152,14 @@ async def test_a_full_disk_that_keeps_a_verdict_waiting_is_said_in_a_banner_unti
     async with app_on(engine).run_test(size=(160, 45)) as pilot:
         bench = pilot.app.screen
         await until(pilot, lambda: bench.chosen is not None)
-        engine.tell(EngineProgress(judge="ready", judging="c0001", activity="judging c0001"))
+        engine.tell(EngineProgress(judge="ready", judging=(BeingJudged("c0001"),), activity="judging c0001"))
         await until(pilot, lambda: "judging c0001" in bench.query_one("#header").render().plain)
         assert not bench.query_one("#banner").display
-        engine.tell(EngineProgress(judge="ready", judging="c0001", activity="The folder is on a full disk."))
+        engine.tell(
+            EngineProgress(
+                judge="ready", judging=(BeingJudged("c0001"),), activity="The folder is on a full disk."
+            )
+        )
         await until(pilot, lambda: bench.query_one("#banner").display)
         assert "full disk" in _text(bench, "#banner")
         assert "c0001 waits to be kept" in bench.query_one("#header").render().plain

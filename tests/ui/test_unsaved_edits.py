@@ -7,7 +7,7 @@ from scripted import ScriptedEngine, app_on, kernel, three_candidates
 from textual.command import CommandList
 from textual.widgets import TextArea
 
-from workbench.core.messages import EngineProgress, StopEngine, SubmitCandidate
+from workbench.core.messages import BeingJudged, EngineProgress, StopEngine, SubmitCandidate
 from workbench.ui.screens.bench import BenchScreen
 from workbench.ui.screens.dialogs import Question
 from workbench.ui.screens.editor import EditorScreen
@@ -125,10 +125,10 @@ async def test_the_palettes_quit_asks_about_an_edit_that_is_not_saved(engine, un
 
 
 async def test_the_palettes_quit_asks_while_something_is_judged_as_q_does(engine, until) -> None:
-    engine.progress = EngineProgress(judge="ready", judging="c0003", activity="judging c0003")
+    engine.progress = EngineProgress(judge="ready", judging=(BeingJudged("c0003"),), activity="judging c0003")
     async with app_on(engine).run_test(size=(80, 24)) as pilot:
         bench = pilot.app.screen
-        await until(pilot, lambda: bench.view.progress.judging == "c0003")
+        await until(pilot, lambda: bench.view.progress.of("c0003"))
         await _quit_by_palette(pilot, until)
         await until(pilot, lambda: isinstance(pilot.app.screen, Question))
         await pilot.press("s")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from workbench.core.config import load_config
+from workbench.core.config import MAX_JUDGES, load_config
 from workbench.core.errors import UsageError
 from workbench.core.locate import LocatedTask, is_session, locate_session, locate_task, recent_sessions
 from workbench.engine import client
@@ -21,16 +21,23 @@ from workbench.engine import client
 class Engines:
     """Starts engines for the screen, with the options of the command line."""
 
-    def __init__(self, *, new: bool = False, target: str | None = None, arch: str | None = None) -> None:
-        self._new, self._target, self._arch = new, target, arch
+    def __init__(
+        self,
+        *,
+        new: bool = False,
+        target: str | None = None,
+        arch: str | None = None,
+        judges: int | None = None,
+    ) -> None:
+        self._new, self._target, self._arch, self._judges = new, target, arch, judges
 
     def open(self, task: str) -> client.EngineStart:
         """The engine of the task's last session, or of a new one; does not wait."""
-        return client.start(task, new=self._new, target=self._target, arch=self._arch)
+        return client.start(task, new=self._new, target=self._target, arch=self._arch, judges=self._judges)
 
     def reopen(self, session: str) -> client.EngineStart:
         """The engine of the session in this folder; does not wait."""
-        return client.start_session(session)
+        return client.start_session(session, judges=self._judges)
 
 
 @click.command(
@@ -45,6 +52,12 @@ class Engines:
 @click.option(
     "--arch", metavar="ARCH", help="What to compile for, such as sm_90a (default: the device's, else sm_90a)."
 )
+@click.option(
+    "--judges",
+    type=click.IntRange(1, MAX_JUDGES),
+    metavar="N",
+    help="How many judges work side by side (default: 1, or one for each GPU of CUDA_VISIBLE_DEVICES).",
+)
 @click.option("--theme", metavar="NAME", help="dark, light, or a theme of Textual such as nord.")
 def command(
     task: str | None,
@@ -52,6 +65,7 @@ def command(
     new: bool,
     target: str | None,
     arch: str | None,
+    judges: int | None,
     theme: str | None,
 ) -> None:
     """Open the workbench on TASK: a Python file, a folder, pkg.module:Class, or a shipped task's name.
@@ -66,7 +80,7 @@ def command(
     files = [_candidate(name) for name in candidates]
     _needs_terminal(task)
     screen = load_config(task=located.path if located is not None else None).screen
-    engines = Engines(new=new, target=target, arch=arch)
+    engines = Engines(new=new, target=target, arch=arch, judges=judges)
     if session is not None:
         opening: client.EngineStart | None = engines.reopen(str(session))
         located = LocatedTask(str(session), session.name)

@@ -19,6 +19,8 @@ import msgspec
 from workbench.core.errors import UsageError
 
 FILE = "workbench.toml"
+MAX_JUDGES = 64
+"""The most judges of one session; each takes some 0.7 GB of the host's memory."""
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
@@ -43,6 +45,8 @@ class ProjectJudge(_Strict, frozen=True, kw_only=True):
 class Judge(ProjectJudge, frozen=True, kw_only=True):
     """[judge] of the user's file."""
 
+    judges: Annotated[int, msgspec.Meta(ge=1, le=MAX_JUDGES)] | None = None
+    """How many judges work side by side; None: one on the host, one for each GPU of CUDA_VISIBLE_DEVICES, else one."""
     python: str | None = None
     """The Python that runs the judge, with torch and the task's own dependencies; None: this one. A command."""
 
@@ -173,7 +177,7 @@ def _unknown(path: Path, name: str, kind: type[Any]) -> UsageError:
     theirs = kind is ProjectConfig and _has(Config, name)
     if theirs:
         return UsageError(
-            f"{path}: {name} may not be set by a project's file, since a cloned repository must not run code.",
+            f"{path}: {name} may not be set by a project's file, since a cloned repository must not decide what runs here.",
             do=f"Set it in {user_file()}.",
         )
     known = list(section.__struct_fields__)

@@ -39,5 +39,9 @@ class TaskError(JudgeError):
     """The task cannot be loaded or judged (exit code 3)."""
 
 
+class DeviceError(TaskError):
+    """This judge has no device or target for the task; another judge may (exit code 3)."""
+
+
 class SessionError(WorkbenchError):
     """A session folder cannot be read or written (exit code 2)."""

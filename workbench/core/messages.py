@@ -82,11 +82,24 @@ class FindFunctionalForm(msgspec.Struct, frozen=True, kw_only=True, tag="find_fu
     """Stage 1 for the loaded task; answered by `FunctionalFormReady`. Takes seconds; ask when idle."""
 
 
+class FreeMemory(msgspec.Struct, frozen=True, kw_only=True, tag="free_memory"):
+    """Give back what is kept for speed alone, since nothing was judged for a while. Not answered."""
+
+
 class StopJudge(msgspec.Struct, frozen=True, kw_only=True, tag="stop_judge"):
     """End the worker and everything it started."""
 
 
-ToJudge = LoadTask | Judge | DebugCandidate | WriteStandalone | CancelJudging | FindFunctionalForm | StopJudge
+ToJudge = (
+    LoadTask
+    | Judge
+    | DebugCandidate
+    | WriteStandalone
+    | CancelJudging
+    | FindFunctionalForm
+    | FreeMemory
+    | StopJudge
+)
 
 # --- from the judge -------------------------------------------------------------------------------------------
 
@@ -113,6 +126,8 @@ class TaskFailed(msgspec.Struct, frozen=True, kw_only=True, tag="task_failed"):
 
     message: str
     do: str = ""
+    device: bool = False
+    """The task may be right: this judge has no device or target for it, and another judge may."""
 
 
 class GateTicked(msgspec.Struct, frozen=True, kw_only=True, tag="gate_ticked"):
@@ -305,18 +320,37 @@ class EventHappened(msgspec.Struct, frozen=True, kw_only=True, tag="event_happen
     event: Event
 
 
+JudgeWord = Literal["starting", "loading", "ready", "restarting", "stopped"]
+
+
+class BeingJudged(msgspec.Struct, frozen=True):
+    """A candidate that a judge has now."""
+
+    candidate: CandidateId
+    gates: tuple[Gate, ...] = ()
+    """Gates that ended."""
+    gate: str | None = None
+    """The gate that runs now."""
+
+
 class EngineProgress(msgspec.Struct, frozen=True, kw_only=True, tag="engine_progress"):
     """Live and not kept: what the engine is doing now."""
 
     activity: str = ""
-    """"importing torch", "judging c0003", "" when idle."""
-    judging: CandidateId | None = None
-    gates: tuple[Gate, ...] = ()
-    """Gates that ended, of the candidate being judged."""
-    gate: str | None = None
-    """The gate that runs now."""
+    """"importing torch", "judging c0003, c0004", "" when idle."""
+    judging: tuple[BeingJudged, ...] = ()
+    """One for each judge that has a candidate."""
     queued: int = 0
-    judge: Literal["starting", "loading", "ready", "restarting", "stopped"] = "starting"
+    judge: JudgeWord = "starting"
+    """Of several judges the one that is furthest."""
+    judges: int = 1
+    """How many judges the session has, those included that were taken out."""
+    working: int = 0
+    """How many of them have the task loaded."""
+
+    def of(self, candidate: CandidateId) -> BeingJudged | None:
+        """How far the judge is that has `candidate`; None where none has it."""
+        return next((one for one in self.judging if one.candidate == candidate), None)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):

@@ -74,7 +74,15 @@ async def _run(options: argparse.Namespace, report: _Report) -> int:
 
         # A disk that takes nothing now may do so later; the engine tries again then.
         unsaid = not new and store.refusal is not None
-        engine = Engine(store, state, config, resumed=unsaid, arch=options.arch, idle_s=options.idle_s)
+        engine = Engine(
+            store,
+            state,
+            config,
+            resumed=unsaid,
+            arch=options.arch,
+            judges=options.judges,
+            idle_s=options.idle_s,
+        )
         await engine.serve(where.socket, listening)
     finally:
         if choosing is not None:
@@ -196,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--new", action="store_true", help="start another session")
     parser.add_argument("--target", choices=("host", "cuda"))
     parser.add_argument("--arch", help="for the compiler: sm_90a (default: the device's, else sm_90a)")
+    parser.add_argument("--judges", type=int, help="how many judges work side by side (default: configured)")
     parser.add_argument(
         "--idle-s", type=float, default=30.0, help="end after this long without a screen or work"
     )

@@ -297,6 +297,7 @@ def start(
     new: bool = False,
     target: str | None = None,
     arch: str | None = None,
+    judges: int | None = None,
     sessions: str | None = None,
 ) -> EngineStart:
     """Find the running engine of the task's last session, or start one; returns at once (a few milliseconds).
@@ -306,6 +307,7 @@ def start(
         new: start another session even where the task has one.
         target: "host" or "cuda"; None takes the session's, else the configured one.
         arch: for the compiler, "sm_90a"; None takes the configured one, else the device's.
+        judges: how many work side by side, in an engine that is started; None takes the configured number.
         sessions: the folder of sessions; None takes WORKBENCH_SESSIONS, a workbench.toml's, or ./sessions.
 
     Raises:
@@ -320,17 +322,18 @@ def start(
             return EngineStart(connection=connection)
     arguments = ["--task", task_key(task), "--root", str(root)]
     arguments += ["--new"] if new else []
+    arguments += _judges(judges)
     return _spawn(arguments, target, arch, places(last).log if not new and last is not None else None)
 
 
-def start_session(session: str | os.PathLike[str]) -> EngineStart:
+def start_session(session: str | os.PathLike[str], *, judges: int | None = None) -> EngineStart:
     """As `start`, for the session in the folder `session`."""
     folder = os.path.abspath(session)
     where = places(Path(folder))
     connection = dial(where.socket)
     if connection is not None:
         return EngineStart(connection=connection)
-    return _spawn(["--session", folder], None, None, where.log)
+    return _spawn(["--session", folder, *_judges(judges)], None, None, where.log)
 
 
 def default_author() -> str:
@@ -343,6 +346,10 @@ def default_author() -> str:
         return configured or getpass.getuser()
     except (KeyError, OSError, ImportError):
         return "someone"
+
+
+def _judges(judges: int | None) -> list[str]:
+    return ["--judges", str(judges)] if judges is not None else []
 
 
 def _spawn(

@@ -112,7 +112,7 @@ class Commands:
         """A person waits for this one."""
         view = self._population.original(added.candidate)
         if view.id == added.candidate or view.verdict is None:
-            self._bench.urgent.add(view.id)
+            self._bench.docket.urgent.add(view.id)
             self._population.queue(view.id, author=author)
         self._bench.wake()
 
@@ -167,7 +167,7 @@ class Commands:
         view = self._population.original(message.candidate)
         if view.state == "judging":
             raise SessionError(f"{view.id} is being judged now.", do="Wait for its verdict.")
-        self._bench.urgent.add(view.id)
+        self._bench.docket.urgent.add(view.id)
         self._population.queue(view.id, author=author)
         self._bench.wake()
         words = f"{view.id} says the same and is verified." if view.id != message.candidate else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workbench import __version__
@@ -16,12 +16,15 @@ from workbench.core.events import Noticed, SessionResumed
 from workbench.core.plan import limits_for
 from workbench.core.session import SessionState
 from workbench.core.verdict import Target
-from workbench.engine.bench import DISK_RETRY_S, Bench
+from workbench.engine.bench import Bench
 from workbench.engine.commands import Commands
+from workbench.engine.docket import DISK_RETRY_S
 from workbench.engine.journal import Journal
 from workbench.engine.origins import plan_path
 from workbench.engine.population import Population
+from workbench.engine.posts import choose_posts
 from workbench.engine.runtime import remove_socket
+from workbench.engine.seat import Post
 from workbench.engine.server import Server
 from workbench.engine.store import Store, StoreError
 from workbench.engine.tasks import TaskRevisions
@@ -45,12 +48,15 @@ class Engine:
         *,
         resumed: bool = False,
         arch: str | None = None,
+        judges: int | None = None,
         idle_s: float = 30.0,
     ) -> None:
+        """`judges`: how many work side by side; None takes the configured number."""
         assert state.started is not None
         first = state.started
         self.journal = Journal(store, state)
         self._arch = arch or first.arch or config.judge.arch
+        self._judges = judges if judges is not None else config.judge.judges
         self._idle_s = idle_s
         self._stopping = asyncio.Event()
         self._population = Population(self.journal)
@@ -65,7 +71,6 @@ class Engine:
         )
         self._bench = Bench(
             self.journal,
-            self._population,
             self._task,
             command=local_command(config.judge.python),
             propose=self._propose,
@@ -124,12 +129,21 @@ class Engine:
                     self.journal.tell(activity=str(error))
                 except UsageError:
                     continue  # removed since, or unreadable: its last version stays
-        await self._bench.run()
+        await self._bench.run(await self._posts())
+
+    async def _posts(self) -> Sequence[Post]:
+        found = await asyncio.to_thread(choose_posts, self._task.target, self._judges)
+        notices = [Noticed(text=text, level="warning") for text in found.warnings]
+        try:
+            self.journal.record(*notices)
+        except StoreError as error:  # the judges say the same again once there is room
+            self.journal.tell(activity=str(error))
+        return found.posts
 
     async def _catch_up(self, path: str) -> None:
         added = await self._population.add_file(path, name=Path(path).name, provenance="human")
         if not added.known:
-            self._bench.urgent.add(added.candidate)
+            self._bench.docket.urgent.add(added.candidate)
 
     async def _until_idle(self) -> None:
         loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from workbench.core.errors import TaskError
+from workbench.core.errors import DeviceError, JudgeError, TaskError
 from workbench.core.events import TaskBroken, TaskLoaded
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Target
@@ -44,21 +44,47 @@ class TaskRevisions:
         self._limit_s = limit_s
         self._loaded: dict[str, str] = {}
 
-    async def load(self, client: JudgeClient) -> bool:
+    async def load(self, client: JudgeClient, *, alone: bool = True) -> bool:
         """Load the task; False where it is broken, which is recorded then.
+
+        Args:
+            alone: there is no other judge, which might have a device for the task where this one has none.
 
         Raises:
             JudgeError: the judge died, through no fault of the task's that it could tell.
             StoreError: the session cannot be written.
         """
         for _ in range(LOADS):
-            loaded = await self._load(client)
+            loaded = await self._load(client, alone)
             if loaded is not None:
                 return loaded
         # Written to all the time: the watcher has it loaded again, as with any save.
-        return bool(await self._load(client, whatever_is_frozen=True))
+        return bool(await self._load(client, alone, whatever_is_frozen=True))
 
-    async def _load(self, client: JudgeClient, *, whatever_is_frozen: bool = False) -> bool | None:
+    async def follow(self, client: JudgeClient) -> bool:
+        """Have `client` load the revision that another judge has loaded; False where it was saved again since.
+
+        Raises:
+            JudgeError: this judge cannot load it, or would judge it under another environment.
+        """
+        task, revision = self._journal.state.task, self._journal.state.revision
+        try:
+            info = await self._ask(client, revision)
+        except TaskError as error:
+            if await self.changed():
+                return False
+            raise JudgeError(f"It cannot load the task that another judge has: {error.what}") from None
+        if task is not None and info.basis == task.basis:
+            return True
+        if await self.changed():
+            return False
+        raise JudgeError(
+            "It does not load the same task as another judge: the task, its torch, driver or device differs."
+        )
+
+    async def _load(
+        self, client: JudgeClient, alone: bool, *, whatever_is_frozen: bool = False
+    ) -> bool | None:
         """As `load`; None where a source was saved between its loading and its freezing."""
         state = self._journal.state
         before = await asyncio.to_thread(_contents, self.sources())
@@ -70,6 +96,8 @@ class TaskRevisions:
             if revision != guess:  # the judge writes the number into its verdicts
                 info = await self._ask(client, revision)
         except TaskError as error:
+            if isinstance(error, DeviceError) and not alone:
+                raise JudgeError(error.what, do=error.do) from None
             self._loaded = before
             if state.task_error != str(error):
                 self._journal.record(TaskBroken(message=str(error)))

@@ -1,6 +1,8 @@
-"""Whose turn it is: what a person just asked for, people's candidates, proposers', then stale ones, best first."""
+"""Whose turn it is: what a person just asked for, what lost its judge, people's, proposers', then stale, best first."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from workbench.core.candidate import CandidateId, CandidateView
 from workbench.core.session import SessionState
@@ -32,18 +34,24 @@ class Urgent:
         return list(reversed(self._asked))
 
 
-def order(state: SessionState, urgent: Urgent) -> list[CandidateId]:
-    """Every candidate that waits for a verdict, in the order in which they are judged."""
+def order(state: SessionState, urgent: Urgent, orphaned: Collection[CandidateId] = ()) -> list[CandidateId]:
+    """Every candidate that waits for a verdict, in the order in which they are judged.
+
+    Args:
+        orphaned: those whose judge died under them; they had their turn already.
+    """
     queued = [view for view in state.candidates.values() if view.state == "queued"]
     waiting = {view.id for view in queued}
     first = [candidate for candidate in urgent.newest_first() if candidate in waiting]
-    people = [v.id for v in queued if v.id not in urgent and v.provenance in PEOPLE]
+    again_first = [candidate for candidate in orphaned if candidate in waiting and candidate not in urgent]
+    queued = [v for v in queued if v.id not in urgent and v.id not in again_first]
+    people = [v.id for v in queued if v.provenance in PEOPLE]
     # A verdict it has already makes a queued candidate a rejudged one: it was put back when another came before it.
-    proposed = [v for v in queued if v.id not in urgent and v.provenance not in PEOPLE]
+    proposed = [v for v in queued if v.provenance not in PEOPLE]
     fresh = [v.id for v in proposed if v.verdict is None]
     again = [v for v in proposed if v.verdict is not None]
     stale = [view for view in state.candidates.values() if view.state == "stale"]
-    return [*first, *people, *fresh, *(v.id for v in sorted([*again, *stale], key=_promise))]
+    return [*first, *again_first, *people, *fresh, *(v.id for v in sorted([*again, *stale], key=_promise))]
 
 
 def _promise(view: CandidateView) -> tuple[bool, bool, bool, float, str]:

@@ -18,12 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from workbench.core.candidate import CandidateId
-from workbench.core.errors import JudgeError, TaskError
+from workbench.core.errors import DeviceError, JudgeError, TaskError
 from workbench.core.messages import (
     CancelJudging,
     DebugCandidate,
     Debugged,
     FindFunctionalForm,
+    FreeMemory,
     FromJudge,
     FunctionalFormReady,
     GateTicked,
@@ -149,7 +150,9 @@ class JudgeClient:
             ) from None
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._drain())]
         try:
-            return await asyncio.wait_for(asyncio.shield(self._started), START_LIMIT_S)
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the answer.
+            async with asyncio.timeout(START_LIMIT_S):
+                return await asyncio.shield(self._started)
         except TimeoutError:
             await self._kill()
             raise JudgeError(
@@ -173,6 +176,7 @@ class JudgeClient:
             timeout_s: limit of one launch of a candidate, seconds; None takes the target's default.
 
         Raises:
+            DeviceError: this judge has no device or target for it.
             TaskError: the task cannot be loaded, or takes longer than `limit_s`.
             JudgeError: the worker died.
         """
@@ -182,7 +186,8 @@ class JudgeClient:
             LoadTask(path=path, target=target, arch=arch, timeout_s=timeout_s, revision=revision)
         )
         try:
-            return await asyncio.wait_for(asyncio.shield(future), limit_s)
+            async with asyncio.timeout(limit_s):
+                return await asyncio.shield(future)
         except TimeoutError:
             self._ended = f"was ended while loading {path}"
             future.cancel()
@@ -289,6 +294,14 @@ class JudgeClient:
         if candidate in self._judging and self.alive:
             await self._send(CancelJudging(candidate=candidate))
 
+    async def free_memory(self) -> None:
+        """Have the worker give back what it keeps for speed alone; the next candidates take a little longer.
+
+        Raises:
+            JudgeError: the worker died.
+        """
+        await self._send(FreeMemory())
+
     async def functional_form(self, *, limit_s: float = FORM_LIMIT_S) -> FunctionalForm:
         """Stage 1 of the loaded task; takes seconds, during which nothing is judged. Over `limit_s` the worker is killed.
 
@@ -300,7 +313,8 @@ class JudgeClient:
         self._forms.append(future)
         await self._send(FindFunctionalForm())
         try:
-            return await asyncio.wait_for(asyncio.shield(future), limit_s)
+            async with asyncio.timeout(limit_s):
+                return await asyncio.shield(future)
         except TimeoutError:
             self._ended = "was ended while it looked for the functional form"
             future.cancel()
@@ -317,9 +331,11 @@ class JudgeClient:
             return
         if process.returncode is None and self._ended is None:
             with contextlib.suppress(JudgeError, TimeoutError):
-                await asyncio.wait_for(self._send(StopJudge()), STOP_LIMIT_S)
+                async with asyncio.timeout(STOP_LIMIT_S):
+                    await self._send(StopJudge())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
+                async with asyncio.timeout(STOP_LIMIT_S):
+                    await process.wait()
         await self._kill()
         self._fail_open("was closed")
 
@@ -373,7 +389,8 @@ class JudgeClient:
             case TaskReady():
                 _resolve(self._loading, message.info)
             case TaskFailed():
-                _resolve(self._loading, TaskError(message.message, do=message.do))
+                kind = DeviceError if message.device else TaskError
+                _resolve(self._loading, kind(message.message, do=message.do))
             case FunctionalFormReady():
                 _resolve(self._forms, message.form)
             case Debugged():

@@ -122,12 +122,16 @@ def disassemble(cubin: bytes) -> tuple[SassFunction, ...]:
             found = parse(_run(cubin))
             _check_complete(found, cubin)
             _save(kept, found)
-        _recent[key] = found
-        while len(_recent) > _KEPT:
-            _recent.popitem(last=False)
-    else:
-        _recent.move_to_end(key)
+    _recent.pop(key, None)  # to the end; another thread may have forgotten it meanwhile
+    _recent[key] = found
+    while len(_recent) > _KEPT:
+        _recent.popitem(last=False)
     return found
+
+
+def forget() -> None:
+    """Drop the answers kept in memory; those on disk stay."""
+    _recent.clear()
 
 
 def _kept_file(key: bytes) -> Path:

@@ -56,10 +56,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     def held_up(self) -> str:
         """Why what was reached cannot be kept, such as a full disk; "" in the ordinary way.
 
-        While a candidate is judged, the engine's activity names it; any other sentence is what it waits for.
+        While candidates are judged, the engine's activity names them; any other sentence is what the first waits for.
         """
         judging, activity = self.progress.judging, self.progress.activity
-        return activity if judging and not activity.startswith(f"judging {judging}") else ""
+        return activity if judging and not activity.startswith(f"judging {judging[0].candidate}") else ""
 
     @property
     def busy(self) -> bool:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from workbench.core.errors import JudgeError, TaskError
+from workbench.core.errors import DeviceError, TaskError
 from workbench.core.messages import (
     DebugCandidate,
     Debugged,
@@ -23,6 +23,7 @@ from workbench.core.messages import (
 from workbench.core.plan import LIMITS
 from workbench.core.task import FunctionalForm, TaskInfo
 from workbench.core.verdict import Gate
+from workbench.judge.worker.memory import give_back
 from workbench.judge.worker.streams import reopened_standard_streams
 from workbench.profile.device import FALLBACK, default_arch
 
@@ -59,15 +60,15 @@ class Bench:
 
         Raises:
             TaskError: it cannot be loaded.
-            JudgeError: the target is not to be had here.
+            DeviceError: the target is not to be had here.
         """
         self._task = None
         if request.target == "cuda":
-            raise JudgeError(
+            raise DeviceError(
                 "The cuda target is not available here.", do="Use --target host, which needs no GPU."
             )
         if request.arch is not None and request.arch.rstrip("af") not in LIMITS:
-            raise JudgeError(
+            raise TaskError(
                 f"{request.arch} is not an architecture known here.", do=f"Known: {', '.join(LIMITS)}."
             )
         from workbench.judge.worker.task.loader import load_task
@@ -144,6 +145,14 @@ class Bench:
     def settled(self) -> bool:
         """Whether the next candidate can be judged; False: only a new process can go on (`Parts.settled`, which waits)."""
         return self._parts is None or self._parts.settled()
+
+    def free_memory(self) -> None:
+        """Give back what is kept for speed alone: finished audits, disassemblies, drawn sizes, and freed pages."""
+        if self._parts is not None:
+            self._parts.forget()
+        if self._task is not None:
+            self._task.forget_drawn_sizes()
+        give_back()
 
     def interrupt(self) -> None:
         """From another thread: end what the working thread waits for."""

@@ -15,12 +15,13 @@ import time
 import traceback
 
 from workbench.core.candidate import CandidateId
-from workbench.core.errors import TaskError, WorkbenchError
+from workbench.core.errors import DeviceError, TaskError, WorkbenchError
 from workbench.core.messages import (
     CancelJudging,
     DebugCandidate,
     Debugged,
     FindFunctionalForm,
+    FreeMemory,
     FromJudge,
     FunctionalFormReady,
     GateTicked,
@@ -140,6 +141,8 @@ class Worker:
                 self._send(self._write_standalone(bench, message))
             case FindFunctionalForm():
                 self._find_form(bench)
+            case FreeMemory():
+                bench.free_memory()
             case _:
                 pass
 
@@ -147,7 +150,7 @@ class Worker:
         try:
             info = bench.load(message)
         except WorkbenchError as error:
-            self._send(TaskFailed(message=error.what, do=error.do))
+            self._send(TaskFailed(message=error.what, do=error.do, device=isinstance(error, DeviceError)))
         except BaseException as error:
             if not isinstance(error, Exception) and not isinstance(error, SystemExit | KeyboardInterrupt):
                 raise

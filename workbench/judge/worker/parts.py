@@ -106,6 +106,11 @@ class Parts:
             self._audited.pop(next(iter(self._audited)))
         return found
 
+    def forget(self) -> None:
+        """Drop finished audits and disassemblies; both are made again, from files, where they are needed."""
+        self._audited = {key: audit for key, audit in self._audited.items() if not audit.done()}
+        sass.forget()
+
     def isolation(self) -> dict[str, Evidence]:
         """What confines each process that handles a candidate."""
         return {

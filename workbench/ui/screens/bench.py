@@ -157,7 +157,7 @@ class BenchScreen(BenchKeys):
         chosen = self.chosen
         if chosen is not None and chosen.verdict is not None:
             return
-        judging = self.view.progress.judging
+        judging = next((c.candidate for c in self.view.progress.judging), None)
         judged = next((c for c in population.shown if self.view.candidates[c].verdict is not None), None)
         wanted = judged or (judging if judging in self.view.candidates else None) or population.shown[0]
         if wanted != population.chosen:

@@ -320,10 +320,13 @@ class BenchKeys(Screen[None]):
         """Leave; asks once while work is under way."""
         waiting = self.view.counts.get("queued", 0)
         judging = self.view.progress.judging
-        if self.view.link != "live" or (judging is None and not waiting):
+        if self.view.link != "live" or not (judging or waiting):
             self.post_message(intents.Leave())
             return
-        doing = f"{judging} is being judged" if judging else "The judge is busy"
+        names = " and ".join(one.candidate for one in judging)
+        doing = (
+            f"{names} {'is' if len(judging) == 1 else 'are'} being judged" if judging else "The judge is busy"
+        )
         doing += f" and {waiting} wait." if waiting else "."
 
         def answered(key: str | None) -> None:

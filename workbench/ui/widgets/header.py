@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widget import Widget
 
+from workbench.core.messages import EngineProgress
 from workbench.ui.text import one_line
 from workbench.ui.view import View
 from workbench.ui.words import SPINNER
@@ -95,16 +96,35 @@ class TaskHeader(Widget):
             return Content.styled(f"! {_JUDGE_WORDS[progress.judge]}", "bold $text-warning")
         if view.held_up:
             return Content.styled(
-                f"! {one_line(progress.judging or '')} waits to be kept", "bold $text-warning"
+                f"! {one_line(progress.judging[0].candidate)} waits to be kept", "bold $text-warning"
             )
         if progress.judging:
-            gate = f": {progress.gate}" if progress.gate else ""
-            words = one_line(f"judging {progress.judging}{gate}")
-            return Content.styled(f"{self._spinner()} {words}", "$text-accent")
+            words = one_line(f"judging {_judged(progress)}")
+            return Content.styled(f"{self._spinner()} {words}{_short(progress)}", "$text-accent")
         if progress.activity:
             return Content.styled(f"{self._spinner()} {one_line(progress.activity)}", "$text-accent")
-        style = "$foreground 60%" if progress.judge == "ready" else "$text-warning"
-        return Content.styled(_JUDGE_WORDS[progress.judge], style)
+        if progress.judge != "ready":
+            return Content.styled(_JUDGE_WORDS[progress.judge], "$text-warning")
+        if progress.judges == 1:
+            return Content.styled(_JUDGE_WORDS[progress.judge], "$foreground 60%")
+        words = f"{progress.working} of " if progress.working < progress.judges else ""
+        style = "$text-warning" if words else "$foreground 60%"
+        return Content.styled(f"{words}{progress.judges} judges ready", style)
 
     def _spinner(self) -> str:
         return SPINNER[self._frame % len(SPINNER)]
+
+
+def _judged(progress: EngineProgress) -> str:
+    """What is judged: one candidate with its gate, or all of them."""
+    first = progress.judging[0]
+    if len(progress.judging) == 1:
+        return first.candidate + (f": {first.gate}" if first.gate else "")
+    return ", ".join(one.candidate for one in progress.judging)
+
+
+def _short(progress: EngineProgress) -> str:
+    """How many judges work, where some do not."""
+    if progress.working >= progress.judges:
+        return ""
+    return f" ({progress.working} of {progress.judges} judges)"

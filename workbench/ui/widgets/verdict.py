@@ -110,7 +110,8 @@ class VerdictPane(VerticalScroll, can_focus=True):
         if chosen is None:
             return "", Content.styled("No candidate is chosen", "$foreground 60%")
         if chosen.state == "judging":
-            now = one_line(f"judging {chosen.id}: {self._progress.gate or 'starting'}")
+            live = self._progress.of(chosen.id)
+            now = one_line(f"judging {chosen.id}: {(live.gate if live else None) or 'starting'}")
             return "live", Content(f"{self._spinner} {now}")
         summary = chosen.verdict
         if summary is None or chosen.state in ("queued", "cancelled", "duplicate"):
@@ -133,9 +134,8 @@ class VerdictPane(VerticalScroll, can_focus=True):
         if chosen is None:
             return [("Choose one below with n and p, the arrows or the mouse.", "$foreground 60%")]
         if chosen.state == "judging":
-            progress = self._progress
-            mine = progress.judging == chosen.id
-            gates, gate = (progress.gates, progress.gate) if mine else ((), None)
+            mine = self._progress.of(chosen.id)
+            gates, gate = (mine.gates, mine.gate) if mine else ((), None)
             return vt.gate_lines(gates, gate, self._spinner, width, live=True)
         if verdict is None:
             return [

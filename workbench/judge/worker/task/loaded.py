@@ -222,15 +222,15 @@ class LoadedTask:
             reference = Reference(instance, fresh_module=self._judged.reference.fresh_module)
             structures, replayed = inspection.structures_of(instance)
             declare(structures, self.options, [])
-            self._forget_random_sizes()
+            self.forget_drawn_sizes(_DRAWN_SIZES_KEPT - 1)
             self._benches[key] = Bench(size, reference, structures, replayed or self._judged.replayed)
         return self._benches[key]
 
-    def _forget_random_sizes(self) -> None:
-        """Every verdict draws new sizes: a session of thousands must not keep their modules and draws."""
+    def forget_drawn_sizes(self, keep: int = 0) -> None:
+        """Drop all but `keep` drawn sizes. Each verdict draws new ones: thousands must not stay."""
         declared = {_key(spec.values) for spec in self.sizes}
         drawn = [key for key in self._benches if key not in declared]
-        for key in drawn[: max(len(drawn) - _DRAWN_SIZES_KEPT + 1, 0)]:
+        for key in drawn[: max(len(drawn) - keep, 0)]:
             self._benches.pop(key).reference.instance.release()
             self._specs.pop(key, None)
 
