@@ -13,6 +13,8 @@ import pytest
 import workbench
 from workbench.cli import doctor
 from workbench.cli.doctor import Check, examine
+from workbench.profile import nvml
+from workbench.profile.devices import Device
 
 NAMES = [
     *("Python", "torch", "NVRTC", "CUDA headers", "nvdisasm", "host compiler", "fibers", "sandbox"),
@@ -89,3 +91,22 @@ def test_a_sessions_folder_that_cannot_be_written_is_named(
     monkeypatch.setenv("WORKBENCH_SESSIONS", str(blocker / "sessions"))
     check = found()["sessions"]
     assert check.status == "missing" and "WORKBENCH_SESSIONS" in check.do
+
+
+def test_each_gpu_says_how_busy_it_is_and_which_one_a_session_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = (
+        Device(uuid="GPU-a", name="H200", index=0, arch="sm_90", total_bytes=141 << 30, used_bytes=9 << 30),
+        Device(
+            uuid="GPU-b", name="H200", index=1, arch="sm_90", total_bytes=141 << 30, utilisation_percent=0
+        ),
+        Device(uuid="", name="?", index=2, fault="GPU is lost"),
+    )
+    monkeypatch.setattr(nvml, "read_devices", lambda: nvml.Reading(devices=gpus, driver="580.1"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    check = found()["GPU"]
+    assert check.status == "ok"
+    assert "GPU 0 (H200), sm_90, 9.0 of 141 GiB in use; GPU 1 (H200)" in check.found
+    assert "GPU 2 cannot be used (GPU is lost)" in check.found and "driver 580.1" in check.found
+    assert check.cost == "A session's judges take GPU 1 (H200)."
+    monkeypatch.setattr(nvml, "read_devices", lambda: nvml.Reading(unread=nvml.MISSING))
+    assert "pip install nvidia-ml-py" in found()["GPU"].found

@@ -237,3 +237,13 @@ async def test_a_command_that_is_no_judge_is_a_judge_error() -> None:
     with pytest.raises(JudgeError, match="no answer"):
         await client.start()
     await client.close()
+
+
+async def test_a_judge_that_gave_its_memory_back_judges_as_before(judge: JudgeClient) -> None:
+    await judge.load_task(str(CANDIDATES / "norm" / "task.py"), target="host")
+    first = (await judge.judge("c1", GOOD)).verdict
+    await judge.free_memory()
+    again = (await judge.judge("c2", GOOD)).verdict
+    assert first is not None and again is not None
+    assert (first.outcome, again.outcome) == ("pass", "pass")
+    assert [(g.name, g.status) for g in first.gates] == [(g.name, g.status) for g in again.gates]

@@ -48,6 +48,31 @@ async def test_the_task_is_there_to_read_before_the_engine_answers(until) -> Non
         assert "the engine starts" in str(app.screen.query_one(TaskHeader).render())
 
 
+async def test_several_judges_are_counted_and_each_candidate_shows_its_own_gates(until) -> None:
+    engine = ScriptedEngine(started())
+    async with app_on(engine).run_test(size=(160, 45)) as pilot:
+        bench = pilot.app.screen
+        for number in (1, 2):
+            engine.say(
+                engine.add(f"c000{number}", "one", kernel("warp_per_row")),
+                ev.JudgingStarted(candidate=f"c000{number}", revision=1),
+            )
+        now = (BeingJudged("c0001", gates(2), "bounds"), BeingJudged("c0002", gates(3), "numerics"))
+        engine.tell(
+            EngineProgress(activity="judging c0001, c0002", judging=now, judge="ready", judges=3, working=2)
+        )
+        await until(pilot, lambda: "judging c0001: bounds" in _text(bench, "#headline"))
+        assert _text(bench, "#verdict-body").count("✓") == 2
+        assert "judging c0001, c0002 (2 of 3 judges)" in str(bench.query_one(TaskHeader).render())
+        bench.choose("c0002")
+        await until(pilot, lambda: "judging c0002: numerics" in _text(bench, "#headline"))
+        assert _text(bench, "#verdict-body").count("✓") == 3
+        engine.tell(EngineProgress(judge="ready", judges=3, working=2))
+        await until(pilot, lambda: "2 of 3 judges ready" in str(bench.query_one(TaskHeader).render()))
+        engine.tell(EngineProgress(judge="ready", judges=3, working=3))
+        await until(pilot, lambda: "  3 judges ready" in str(bench.query_one(TaskHeader).render()))
+
+
 async def test_gates_tick_while_the_candidate_is_judged_and_the_verdict_replaces_them(until) -> None:
     engine = ScriptedEngine(started())
     async with app_on(engine).run_test(size=(160, 45)) as pilot:

@@ -14,12 +14,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 import msgspec
 
 from workbench import __version__
+
+if TYPE_CHECKING:
+    from workbench.profile.devices import Device
 
 Status = Literal["ok", "limited", "missing"]
 
@@ -283,35 +286,39 @@ def _confine_a_child() -> _Held:
 
 
 def _gpu() -> Iterator[Check]:
-    cost = "No speed is measured; the host target judges everything else."
-    try:
-        import pynvml
+    from workbench.profile.devices import choose
+    from workbench.profile.nvml import read_devices
 
-        pynvml.nvmlInit()
-    except Exception as error:
-        why = "no NVIDIA driver" if "NVML" in type(error).__name__ else f"nvidia-ml-py is missing ({error})"
+    cost = "No speed is measured; the host target judges everything else."
+    reading = read_devices()
+    if not reading.devices:
+        why = reading.unread or (
+            f"driver {reading.driver}, no device" if reading.driver else "no NVIDIA driver"
+        )
         yield Check(
             name="GPU", status="missing", found=why, cost=cost, do="Use a machine with a GPU for timings."
         )
         return
-    try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        devices = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-            devices.append(f"{_text(pynvml.nvmlDeviceGetName(handle))} (sm_{major}{minor})")
-    finally:
-        with contextlib.suppress(Exception):
-            pynvml.nvmlShutdown()
-    if devices:
-        yield Check(name="GPU", status="ok", found=f"{', '.join(devices)}, driver {driver}")
-    else:
-        yield Check(name="GPU", status="missing", found=f"driver {driver}, no device", cost=cost)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    pci_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    choice = choose(reading.devices, visible=visible, pci_order=pci_order)
+    taken = ", ".join(map(str, choice.devices))
+    yield Check(
+        name="GPU",
+        status="ok" if taken else "limited",
+        found="; ".join([*(_device_words(d) for d in reading.devices), f"driver {reading.driver}"]),
+        cost=" ".join([f"A session's judges take {taken}." if taken else cost, *choice.warnings]),
+    )
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _device_words(device: Device) -> str:
+    if device.fault:
+        return f"GPU {device.index} cannot be used ({device.fault})"
+    words = f"{device}, {device.arch or 'architecture not known'}, {device.used_bytes / (1 << 30):.1f} of "
+    words += f"{device.total_bytes / (1 << 30):.0f} GiB in use"
+    if device.utilisation_percent is not None:
+        words += f", {device.utilisation_percent} % busy"
+    return words if device.compute_mode == "default" else f"{words}, compute mode {device.compute_mode}"
 
 
 def _terminal() -> Iterator[Check]:

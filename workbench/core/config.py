@@ -20,7 +20,7 @@ from workbench.core.errors import UsageError
 
 FILE = "workbench.toml"
 MAX_JUDGES = 64
-"""The most judges of one session; each takes some 0.7 GB of the host's memory."""
+"""The most judges of one session; each takes some 0.5 GB of the host's memory."""
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
