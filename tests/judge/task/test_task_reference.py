@@ -181,6 +181,30 @@ def test_downcasts_inside_a_module_are_lifted(load: Load) -> None:
     assert torch.get_default_dtype() == torch.float32
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "out[self.places] = x * 3",
+        "out[self.places, :] = self.table[self.places // 2] * x",
+        "out.index_copy_(0, self.places, x * 3)",
+        "out[self.places] = GLOBAL[self.places] + self.places[:, None] / 3 + x",
+    ],
+)
+def test_a_module_that_writes_to_positions_has_its_exact_reference(written: str, load: Load) -> None:
+    task = load(
+        "GLOBAL = torch.linspace(0, 1, 128)[:, None]\n"
+        "class Model(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.register_buffer('places', torch.arange(0, 128, 2))\n"
+        "        self.table = torch.linspace(0, 1, 64)[:, None]\n"
+        f"    def forward(self, x):\n        out = torch.zeros(128, 16)\n        {written}\n        return out\n"
+        "def get_inputs():\n    return [torch.randn(64, 16)]\n"
+    )
+    assert task.info.reference == "fp64, whole, on the CPU", task.info.reference
+    exact = task.expected(judged(task), task.draw(judged(task), 6)).exact
+    assert exact is not None and exact[0].dtype == torch.float64 and bool((exact[0][1::2] == 0).all())
+
+
 def test_a_module_that_is_another_function_in_double_has_no_exact_reference(load: Load) -> None:
     task = load(forward="x.contiguous().view(torch.int32).float() * 1e-9", inputs="torch.randn(64, 16)")
     assert task.info.reference.startswith("eager, on the CPU:")

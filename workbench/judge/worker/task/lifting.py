@@ -42,16 +42,16 @@ class Lift(TorchFunctionMode):
         kwargs = {key: _lifted(value) for key, value in (kwargs or {}).items()}
         if any(isinstance(value, torch.dtype | str | type) for value in args):
             args = tuple(_lifted(value) for value in args)
+        refused = False
+        result = None
         try:
             result = func(*args, **kwargs)
         except RuntimeError as error:
             # A tensor that is no input, parameter or buffer (a global of the task's module) is still single.
             if "dtype" not in str(error):
                 raise
-            result = None
-        if result is None or (isinstance(result, torch.Tensor) and result.dtype == torch.float32):
-            return self._again(func, args, kwargs, result)
-        return result
+            refused = True
+        return self._again(func, args, kwargs, result) if refused or _is_single(result) else result
 
     def _again(self, func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> Any:
         """A call that gave single precision, or refused mixed precision, with its operands or its dtype lifted."""
@@ -59,8 +59,15 @@ class Lift(TorchFunctionMode):
             return result  # written in place: its dtype is its own
         operands = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
         if operands:
-            args = tuple(_lifted_operand(a) for a in args)
-            return func(*args, **{k: _lifted_operand(v) for k, v in kwargs.items()})
+            for integers in (False, True):  # mostly positions; two that are divided give the default dtype
+                given = tuple(_lifted_operand(a, integers) for a in args)
+                named = {key: _lifted_operand(value, integers) for key, value in kwargs.items()}
+                if not integers and all(_lifted_operand(a, False) is a for a in operands):
+                    continue
+                result = func(*given, **named)
+                if not _is_single(result):
+                    break
+            return result
         if func is torch.Tensor.__new__ or "out" in kwargs:
             return result
         try:
@@ -75,15 +82,14 @@ def _lifted(value: Any) -> Any:
     return _TYPES.get(value, value) if isinstance(value, str | type) else value
 
 
-def _lifted_operand(value: Any) -> Any:
-    """Integers too: they are divided in the default dtype."""
-    if (
-        not isinstance(value, torch.Tensor)
-        or value.dtype in (torch.float64, torch.bool)
-        or value.is_complex()
-    ):
+def _is_single(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype == torch.float32
+
+
+def _lifted_operand(value: Any, integers: bool) -> Any:
+    if not isinstance(value, torch.Tensor) or value.dtype == torch.bool or value.is_complex():
         return value
-    return value.double()
+    return value.double() if value.is_floating_point() or integers else value
 
 
 @contextlib.contextmanager
