@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
+from workbench.core.errors import TaskError
 from workbench.judge.worker.task.cases import TRANSFORMS, draw_inputs
 from workbench.judge.worker.task.generator import draw
+from workbench.judge.worker.task.loaded import LoadedTask
 from workbench.judge.worker.task.structure import Structure, analyse, fit, widen_integers
+
+Load = Callable[..., LoadedTask]
 
 
 def generator(seed: int = 9) -> torch.Generator:
@@ -139,6 +144,51 @@ def test_permutations_stay_permutations() -> None:
     assert structure.permutation
     tensor = draw(structure, generator())
     assert torch.equal(tensor.sort(-1).values, torch.arange(32).expand(4, 32))
+
+
+def test_permutations_along_another_axis_stay_permutations() -> None:
+    structure = analyse(draws(lambda: torch.rand(64, 4).argsort(0)))
+    assert structure.permutation and structure.distinct_axis == -2
+    tensor = draw(structure, generator())
+    assert torch.equal(tensor.sort(0).values, torch.arange(64)[:, None].expand(64, 4))
+
+
+SCATTER = (
+    "class Model(nn.Module):\n    def forward(self, x, idx):\n"
+    "        out = torch.zeros(SPAN, 16)\n        out[idx] = x * 2\n        return out\n"
+    "def get_inputs():\n    return [torch.randn(64, 16), INDICES]\n"
+)
+
+
+def test_few_places_of_many_that_never_meet_in_further_draws_are_drawn_distinct(load: Load) -> None:
+    task = load(SCATTER.replace("SPAN", "1000").replace("INDICES", "torch.randperm(1000)[:64]"))
+    for seed in range(20):
+        places = torch.as_tensor(task.draw(task.sizes[0], seed).values["input:idx"])
+        assert len(places.unique()) == 64
+    assert any("unique" in note for note in task.info.notes), task.info.notes
+
+    meeting = load(SCATTER.replace("SPAN", "1000").replace("INDICES", "torch.randint(0, 1000, (64,))"))
+    drawn = [torch.as_tensor(meeting.draw(meeting.sizes[0], s).values["input:idx"]) for s in range(20)]
+    assert any(len(places.unique()) < 64 for places in drawn)
+
+
+def test_what_a_task_declares_unique_is_drawn_so_however_wide_the_range(load: Load) -> None:
+    for span in (70, 1 << 24):
+        task = load(
+            "SPAN = 1 << 24\n"
+            + SCATTER.replace("torch.zeros(SPAN, 16)", "x.new_zeros(64, 16)")
+            .replace("out[idx]", "out[idx % 64]")
+            .replace("INDICES", "torch.randint(0, 64, (64,))")
+            + f"def input_distributions():\n    return {{'idx': ('unique', 0, {span - 1})}}\n"
+        )
+        for seed in range(5):
+            places = torch.as_tensor(task.draw(task.sizes[0], seed).values["input:idx"])
+            assert len(places.unique()) == 64 and int(places.max()) < span
+    with pytest.raises(TaskError, match="too few for 64 different integers"):
+        load(
+            SCATTER.replace("SPAN", "1000").replace("INDICES", "torch.randperm(1000)[:64]")
+            + "def input_distributions():\n    return {'idx': ('unique', 0, 50)}\n"
+        )
 
 
 def test_sorted_rows_stay_sorted() -> None:

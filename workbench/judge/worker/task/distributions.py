@@ -1,8 +1,9 @@
 """`input_distributions()`: how a task itself wants its inputs drawn.
 
 It returns a dict from an input's name to one of
-    ("uniform", low, high)   ("normal", mean, std)   ("integers", low, high)   ("constant",)
-The integers' range includes both ends. An input that is not named keeps the structure that was found.
+    ("uniform", low, high)   ("normal", mean, std)   ("integers", low, high)   ("unique", low, high)   ("constant",)
+The integers' range includes both ends; unique ones come once at most along the last axis (or the one where
+get_inputs() showed it). An input that is not named keeps the structure that was found.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from workbench.judge.worker.task.options import Options
 from workbench.judge.worker.task.signature import identifier
 from workbench.judge.worker.task.structure import Distribution, Structure
 
-_FORMS = '("uniform", low, high), ("normal", mean, std), ("integers", low, high) or ("constant",)'
+_FORMS = '("uniform", low, high), ("normal", mean, std), ("integers", low, high), ("unique", low, high) or ("constant",)'
 
 
 def declare(structures: dict[str, Structure], options: Options, notes: list[str]) -> None:
@@ -49,7 +50,7 @@ def declare(structures: dict[str, Structure], options: Options, notes: list[str]
 def _set(structure: Structure, name: str, form: Any) -> None:
     kind, numbers = (form[0], list(form[1:])) if isinstance(form, tuple | list) and form else (form, [])
     right = all(type(n) in (int, float) for n in numbers) and len(numbers) == (0 if kind == "constant" else 2)
-    if kind not in ("uniform", "normal", "integers", "constant") or not right:
+    if kind not in ("uniform", "normal", "integers", "unique", "constant") or not right:
         raise TaskError(f"`input_distributions()` draws {name} as {form!r}.", do=f"Write {_FORMS}.")
     if kind == "constant":
         if structure.constant is None:
@@ -59,8 +60,19 @@ def _set(structure: Structure, name: str, form: Any) -> None:
             )
         return
     low, high = numbers
+    if kind == "unique" and (structure.dtype.is_floating_point or not structure.shape):
+        raise TaskError(
+            f"`input_distributions()` calls {name} unique.", do="Only tensors of integers can be."
+        )
+    if kind == "unique" and high - low + 1 < structure.shape[structure.distinct_axis]:
+        raise TaskError(
+            f"`input_distributions()` draws {name} as {form!r}, too few for {structure.shape[structure.distinct_axis]} "
+            "different integers.",
+            do="Widen the range.",
+        )
     structure.constant = None
-    if kind == "integers":
+    if kind in ("integers", "unique"):
+        structure.unique, structure.permutation = kind == "unique", False
         structure.kind = "float" if structure.dtype.is_floating_point else "integer"
         structure.integral = structure.dtype.is_floating_point
         structure.low, structure.high = int(low), int(high)

@@ -115,11 +115,11 @@ def _with_one_true(structure: Structure, tensor: torch.Tensor, generator: torch.
 
 def _integers(structure: Structure, generator: torch.Generator) -> torch.Tensor:
     shape, span = structure.shape, structure.high - structure.low + 1
+    axis = structure.distinct_axis
     if structure.permutation:
-        tensor = torch.rand(shape, generator=generator, dtype=torch.float64).argsort(-1)
-    elif structure.unique and span <= 1 << 20 and span >= shape[-1]:
-        order = torch.rand((*shape[:-1], span), generator=generator, dtype=torch.float64).argsort(-1)
-        tensor = order[..., : shape[-1]] + structure.low
+        tensor = torch.rand(shape, generator=generator, dtype=torch.float64).argsort(axis)
+    elif structure.unique and span >= shape[axis]:
+        tensor = _distinct(structure, generator).movedim(-1, axis)
     else:
         tensor = torch.randint(structure.low, structure.high + 1, shape, generator=generator)
     for axis in structure.repeated:
@@ -129,6 +129,27 @@ def _integers(structure: Structure, generator: torch.Generator) -> torch.Tensor:
     if structure.zeros is not None:
         tensor = tensor.masked_fill(structure.zeros, 0)
     return tensor.to(structure.dtype).contiguous()
+
+
+def _distinct(structure: Structure, generator: torch.Generator) -> torch.Tensor:
+    """Integers of the range of which none comes twice along the last axis, where `distinct_axis` is moved."""
+    span, axis = structure.high - structure.low + 1, structure.distinct_axis
+    length = structure.shape[axis]
+    rows = torch.empty(structure.shape).movedim(axis, -1).shape[:-1]
+    if span <= max(1 << 16, 4 * length):
+        order = torch.rand((*rows, span), generator=generator, dtype=torch.float64).argsort(-1)
+        return order[..., :length] + structure.low
+    tensor = torch.randint(structure.low, structure.high + 1, (*rows, length), generator=generator)
+    while True:  # at most a quarter of the range is taken, so that few are drawn again
+        ascending, places = tensor.sort(dim=-1)
+        again = torch.zeros_like(ascending, dtype=torch.bool)
+        again[..., 1:] = ascending.diff(dim=-1) == 0
+        if not bool(again.any()):
+            return tensor
+        ascending[again] = torch.randint(
+            structure.low, structure.high + 1, (int(again.sum()),), generator=generator
+        )
+        tensor = torch.empty_like(tensor).scatter_(-1, places, ascending)
 
 
 def _few(structure: Structure, generator: torch.Generator) -> torch.Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -257,7 +258,7 @@ def structures_of(instance: Instance) -> tuple[dict[str, Structure], bool]:
     draws = [first, *(replay(instance, seed) for seed in (101, 202))]
     structures: dict[str, Structure] = {}
     for place, path in enumerate(first):
-        structure = analyse([d[path] for d in draws])
+        structure = analyse([d[path] for d in draws], partial(_further, instance, path))
         for earlier, other in enumerate(list(first)[:place]):
             same = all(d[path].shape == d[other].shape and torch.equal(d[path], d[other]) for d in draws)
             if same and structure.kind not in ("constant", "bool"):
@@ -265,6 +266,10 @@ def structures_of(instance: Instance) -> tuple[dict[str, Structure], bool]:
                 break
         structures[path] = structure
     return structures, False
+
+
+def _further(instance: Instance, path: str, number: int) -> torch.Tensor:
+    return replay(instance, 303 + number)[path]
 
 
 def try_generator(found: Findings, bench: Any, options: Options, *, heavy: bool = False) -> None:

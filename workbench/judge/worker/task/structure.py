@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -19,6 +19,9 @@ _FEW = 16
 _SAMPLE = 1 << 16
 """Elements from which a distribution is fitted."""
 _QUANTILES = 1025
+_MORE_DRAWS = 40
+_MORE_ELEMENTS = 1 << 20
+"""At most so many further draws and elements are looked at, to tell distinct indices from a lucky few."""
 _SURPRISE = 9.0
 """What chance alone would show with a probability of exp(-9) is not chance."""
 
@@ -69,9 +72,10 @@ class Structure:
     ordered: Literal["", "ascending", "descending"] = ""
     """Each row of the last axis."""
     permutation: bool = False
-    """Each row of the last axis is a permutation of 0..n-1."""
+    """Each row of `distinct_axis` is a permutation of 0..n-1."""
     unique: bool = False
-    """No integer comes twice in a row of the last axis."""
+    """No integer comes twice in a row of `distinct_axis`."""
+    distinct_axis: int = -1
     integral: bool = False
     """A float tensor of whole numbers; `low` and `high` hold."""
     row_has_true: bool = False
@@ -135,8 +139,12 @@ def zero_pattern(zeros: torch.Tensor) -> str:
     return "a pattern of zeros"
 
 
-def analyse(draws: Sequence[torch.Tensor]) -> Structure:
-    """The structure that all draws of one input share (same shape and dtype, CPU)."""
+def analyse(draws: Sequence[torch.Tensor], more: Callable[[int], torch.Tensor] | None = None) -> Structure:
+    """The structure that all draws of one input share (same shape and dtype, CPU).
+
+    Args:
+        more: a further draw, by its number: taken where integers are distinct, and three draws of them by chance.
+    """
     first = draws[0]
     structure = Structure(_kind(draws), tuple(first.shape), first.dtype)
     if structure.kind == "constant":
@@ -146,7 +154,7 @@ def analyse(draws: Sequence[torch.Tensor]) -> Structure:
     if structure.kind == "bool":
         _boolean(structure, draws)
     elif structure.kind == "integer":
-        _integers(structure, draws)
+        _integers(structure, draws, more)
     elif structure.kind == "few":
         _few(structure, draws)
     else:
@@ -255,20 +263,54 @@ def _order(draws: Sequence[torch.Tensor]) -> Literal["", "ascending", "descendin
     return "descending" if all(bool((s <= 0).all()) for s in steps) else ""
 
 
-def _integers(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
+def _integers(
+    structure: Structure, draws: Sequence[torch.Tensor], more: Callable[[int], torch.Tensor] | None
+) -> None:
     structure.low = min(int(d.min()) for d in draws)
     structure.high = max(int(d.max()) for d in draws)
     structure.zeros = _common(draws, 0)
-    last = structure.shape[-1] if structure.shape else 0
-    if last > 1:
-        ascending = [d.sort(dim=-1).values for d in draws]
-        reference = torch.arange(last, dtype=draws[0].dtype).expand(structure.shape)
-        structure.permutation = all(torch.equal(a, reference) for a in ascending)
-        # Few numbers from a wide range differ by chance: exp(-n^2 / 2 span) a row.
-        rows = draws[0].numel() // last * len(draws)
-        surprise = rows * last**2 / (2 * (structure.high - structure.low + 1))
-        structure.unique = surprise > _SURPRISE and all(bool((a.diff(dim=-1) != 0).all()) for a in ascending)
-        structure.ordered = _order(draws)
+    structure.ordered = _order(draws)
+    for axis in reversed(range(len(structure.shape))):
+        if structure.shape[axis] > 1 and all(_distinct_along(d, axis) for d in draws):
+            structure.permutation = all(_permutes(d, axis) for d in draws)
+            structure.unique = structure.permutation or _is_no_chance(structure, draws, axis, more)
+            if structure.unique:
+                structure.distinct_axis = axis - len(structure.shape)
+                break
+
+
+def _is_no_chance(
+    structure: Structure,
+    draws: Sequence[torch.Tensor],
+    axis: int,
+    more: Callable[[int], torch.Tensor] | None,
+) -> bool:
+    """Few numbers from a wide range differ by chance, exp(-n^2 / 2 span) a row: then more draws have to as well."""
+    length = structure.shape[axis]
+    rows = draws[0].numel() // length
+    surprise = rows * length**2 / (2 * (structure.high - structure.low + 1))
+    needed = math.floor(_SURPRISE / surprise) + 1 - len(draws)
+    if needed > 0 and (more is None or needed > _MORE_DRAWS or needed * draws[0].numel() > _MORE_ELEMENTS):
+        return False
+    for number in range(needed):
+        assert more is not None
+        drawn = more(number)
+        if drawn.shape != draws[0].shape or not _distinct_along(drawn, axis):
+            return False
+        structure.low, structure.high = (
+            min(structure.low, int(drawn.min())),
+            max(structure.high, int(drawn.max())),
+        )
+    return True
+
+
+def _distinct_along(draw: torch.Tensor, axis: int) -> bool:
+    return bool((draw.sort(dim=axis).values.diff(dim=axis) != 0).all())
+
+
+def _permutes(draw: torch.Tensor, axis: int) -> bool:
+    ascending = draw.movedim(axis, -1).sort(dim=-1).values
+    return torch.equal(ascending, torch.arange(draw.shape[axis], dtype=draw.dtype).expand(ascending.shape))
 
 
 def _few(structure: Structure, draws: Sequence[torch.Tensor]) -> None:
