@@ -181,6 +181,14 @@ def test_downcasts_inside_a_module_are_lifted(load: Load) -> None:
     assert torch.get_default_dtype() == torch.float32
 
 
+@pytest.mark.parametrize("value", ["max", "min", "median", "nanmedian"])
+def test_the_largest_or_middle_one_of_integers_is_a_value_and_no_position(value: str, load: Load) -> None:
+    task = load(forward=f"getattr(x, {value!r})()", inputs="torch.randint(0, 1000, (64, 16))")
+    assert not judged(task).outputs[0].index
+    along = load(forward=f"getattr(x, {value!r})(1).indices", inputs="torch.randn(64, 16)")
+    assert judged(along).outputs[0].index
+
+
 @pytest.mark.parametrize(
     "written",
     [

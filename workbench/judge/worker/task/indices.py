@@ -216,13 +216,13 @@ def _laid_out(rows: torch.Tensor | None, result: torch.Tensor) -> torch.Tensor:
 
 
 def _holds_positions(name: str, place: int, results: list[torch.Tensor]) -> bool:
-    """Whether this result of a call is positions: of two the second, beside the values that stand there; `max` alone
-    gives a value."""
+    """Whether this result of a call is positions: of two the second, beside the values that stand there; `max`,
+    `median` and their like alone give a value."""
     if results[place].is_floating_point() or results[place].dtype == torch.bool:
         return False
     if name in _POSITIONS and len(results) > 1:
         return place > 0
-    return name not in ("max", "min")
+    return name not in ("max", "min", "median", "nanmedian")
 
 
 def _flat(out: Any) -> list[Any]:
