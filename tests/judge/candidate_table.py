@@ -213,6 +213,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     # Where the mask is one, an ulp of it makes the root NaN.
     "root_of_mask": {"fused": "pass", "a_little_off": "precision"},
+    # What is filled in is larger than all that is computed, and no scale for it.
+    "masked_scores": {"scaled": "pass", "fused": "pass", "sevens": "numerics", "stores_tf32": "precision"},
     # One choice of all, among what a buffer allows: the buffer's zeros and ones are no ties.
     "greedy": {"last_of_equals": "pass", "always_the_first": "numerics"},
     "masked_softmax": {

@@ -8,7 +8,7 @@ import torch
 from workbench.core.task import Output
 from workbench.core.tensors import contiguous
 from workbench.judge.worker.accuracy import accuracy
-from workbench.judge.worker.compare import Bar, bars, mismatch
+from workbench.judge.worker.compare import Bar, bars, mismatch, without_fills
 
 
 def bar_of(
@@ -205,3 +205,75 @@ def test_where_an_ulp_leads_to_nan_eagers_own_error_still_counts() -> None:
     bar = bar_of(eager, exact, atol=1e-11)
     got = torch.full((1, 64), 2.2e-11)
     assert mismatch(bar, got, perturbed=lambda: moved) is None
+
+
+def scores(fill: str, dtype: torch.dtype, generator: torch.Generator, *, moved: float = 0.0) -> torch.Tensor:
+    """Scaled scores, the last eighth of each row masked; `moved`: relative, of what they were computed from."""
+    found = (
+        torch.randn(24, 64, generator=generator, dtype=torch.float64).float().to(dtype) * (1 + moved) * 0.125
+    )
+    mask = torch.arange(64) >= 56
+    if fill == "finfo":
+        return found.masked_fill(mask, torch.finfo(dtype).min)
+    return found.masked_fill(mask, float(fill)) if fill != "added" else found + mask.to(dtype) * -1e9
+
+
+@pytest.mark.parametrize("fill", ["-100", "-1e4", "-1e9", "-1e30", "added", "finfo"])
+def test_what_a_mask_fills_in_excuses_nothing_beside_it(fill: str, seed: int) -> None:
+    def drawn(dtype: torch.dtype, moved: float = 0.0) -> torch.Tensor:
+        return scores(fill, dtype, torch.Generator().manual_seed(seed), moved=moved)
+
+    def perturbed() -> torch.Tensor:
+        return drawn(torch.float64, 1e-7)
+
+    eager, exact = drawn(torch.float32), drawn(torch.float64)
+    bar = without_fills(bar_of(eager, exact), perturbed, {})
+    assert bar.usable and bar.filled is not None and bar.filled[:, 56:].all() and not bar.filled[:, :56].any()
+    assert mismatch(bar, eager, perturbed=perturbed) is None
+    constant = torch.where(bar.filled, eager, 7.0)
+    assert mismatch(bar, constant, perturbed=perturbed) is not None
+    one = eager.clone()
+    one[5, 7] += 1e-2
+    assert mismatch(bar, one, perturbed=perturbed) is not None
+    unmasked = torch.where(bar.filled, 0.0, eager)
+    assert mismatch(bar, unmasked, perturbed=perturbed) is not None
+    near = torch.where(bar.filled, eager, (exact * (1 + 2e-7)).float())
+    fine = accuracy(bar, near, "random", perturbed=perturbed)
+    assert fine is not None and fine.ok
+    coarse = torch.where(bar.filled, eager, eager.half().float())
+    found = accuracy(bar, coarse, "random", perturbed=perturbed)
+    assert found is not None and not found.ok
+
+
+def test_results_that_follow_large_inputs_are_no_fill(seed: int) -> None:
+    # Sums over a window that slides past one large element: what subtracts it again is as inexact as that is.
+    x = (
+        torch.rand(1, 256, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        .float()
+        .double()
+    )
+    x[0, 100] = 65504.0
+    exact = x.unfold(-1, 64, 1).sum(-1)
+    moved = (x * (1 + 1e-7)).unfold(-1, 64, 1).sum(-1)
+    bar = bar_of(exact.float(), exact)
+    assert without_fills(bar, lambda: moved, {}) is bar
+
+
+@pytest.mark.parametrize("kind", ["copied", "constant rows", "one-hot", "saturated", "few", "two", "leaky"])
+def test_large_elements_that_are_not_filled_in_set_the_scale_as_ever(
+    kind: str, generator: torch.Generator
+) -> None:
+    x = torch.randn(16, 64, generator=generator, dtype=torch.float64).float().double()
+    exact = {
+        "copied": x,
+        "constant rows": x[:, :1].expand(16, 64) * 1e3,
+        "one-hot": torch.nn.functional.one_hot(torch.arange(16), 64).double(),
+        "saturated": torch.sigmoid(16384 * x),
+        "few": torch.cat([x[:1, :8], torch.full((1, 56), -1e9, dtype=torch.float64)], 1),
+        "two": torch.cat(
+            [torch.full((16, 1), 1e6).double().masked_fill(torch.arange(16)[:, None] > 1, 0), x], 1
+        ),
+        "leaky": torch.nn.functional.leaky_relu(x),
+    }[kind].contiguous()
+    bar = bar_of(exact.float(), exact)
+    assert without_fills(bar, lambda: exact, {}) is bar

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from workbench.judge.worker.compare import Bar, Sides, _real, no_sides
+from workbench.judge.worker.compare import Bar, Sides, _real, moved_to, no_sides
 
 K: dict[torch.dtype, float] = {
     torch.float64: 64.0,
@@ -64,6 +64,26 @@ def accuracy(
     """
     if bar.allowed is None or not bar.exact or bar.target.numel() == 0:
         return None
+    everything = _accuracy(bar, bar.counted, actual, case, precision, perturbed, sides)
+    if bar.filled is None:
+        return everything
+    # Beside a constant that is filled in, nothing is left of the errors of the rest.
+    rest = ~bar.filled if bar.counted is None else bar.counted & ~bar.filled
+    return max(
+        everything, _accuracy(bar, rest, actual, case, precision, perturbed, sides), key=lambda a: a.ratio
+    )
+
+
+def _accuracy(
+    bar: Bar,
+    kept: torch.Tensor | None,
+    actual: torch.Tensor,
+    case: str,
+    precision: str,
+    perturbed: Callable[[], torch.Tensor | None],
+    sides: Sides,
+) -> Accuracy:
+    """`accuracy` on the elements `kept`; None: on all."""
     dtype = _real(bar.eager).dtype
     k = K.get(dtype, 32.0)
     tiny = torch.finfo(dtype).tiny
@@ -71,13 +91,9 @@ def accuracy(
     def norms(values: torch.Tensor) -> tuple[float, float]:
         off = (_real(values).double() - bar.target).abs_()
         off = torch.where(off < tiny, 0.0, off)
-        return _norms(off, bar)
+        return _norms(off, kept)
 
-    def change(values: torch.Tensor) -> tuple[float, float]:
-        # An ulp may lead out of where the reference is a number (the root of 1 - m): that says nothing of a candidate.
-        return norms(torch.where(_real(values).isfinite(), _real(values).double(), bar.target))
-
-    scale = _norms(bar.target.abs(), bar)
+    scale = _norms(bar.target.abs(), kept)
     eps = max(torch.finfo(dtype).eps, _EPS.get(precision, 0.0) if dtype == torch.float32 else 0.0)
     error = norms(actual)
     eager = norms(bar.eager)
@@ -85,7 +101,7 @@ def accuracy(
     if any(e > k * f for e, f in zip(error, floor, strict=True)):
         moved = perturbed()
         if moved is not None:
-            floor = tuple(max(f, m) for f, m in zip(floor, change(moved), strict=True))
+            floor = tuple(max(f, m) for f, m in zip(floor, norms(moved_to(bar, moved)), strict=True))
         if any(e > k * f for e, f in zip(error, floor, strict=True)) and (between := sides()) is not None:
             low, high = (_real(side).double() for side in between)
             nearest = torch.minimum(torch.maximum(_real(actual).double(), low), high)
@@ -97,9 +113,9 @@ def accuracy(
     )
 
 
-def _norms(values: torch.Tensor, bar: Bar) -> tuple[float, float]:
-    kept = values if bar.counted is None else values[bar.counted]
-    if kept.numel() == 0:
+def _norms(values: torch.Tensor, kept: torch.Tensor | None) -> tuple[float, float]:
+    values = values if kept is None else values[kept]
+    if values.numel() == 0:
         return 0.0, 0.0
-    kept = torch.nan_to_num(kept, nan=torch.inf)
-    return float(kept.max()), float(kept.square().mean().sqrt())
+    values = torch.nan_to_num(values, nan=torch.inf)
+    return float(values.max()), float(values.square().mean().sqrt())

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from workbench.core.task import Output
+from workbench.judge.worker.fills import fills
 from workbench.judge.worker.ties import Choice, same_selection
 
 TOLERANCE: dict[torch.dtype, float] = {
@@ -58,6 +59,8 @@ class Bar:
     counted: Tensor | None
     """Which elements count; None: all."""
     excluded: int
+    filled: Tensor | None = None
+    """Which elements are a constant filled in (see `fills`), of which the others' tolerance takes nothing."""
     choice: Choice | None = None
     """What an index output was chosen from, where that is known."""
 
@@ -252,29 +255,92 @@ def _bar(output: Output, eager: Tensor, exact: Tensor | None, tolerance: Toleran
     )
     mine = _real(eager).double()
     target = _real(exact).double() if exact is not None else mine
-    size = target.abs()
-    rows = torch.nan_to_num(size, nan=0.0, posinf=0.0)
-    rms = rows.square().mean(-1, keepdim=True).sqrt_() if rows.dim() else rows
-    allowed = size * relative + tolerance.get("atol", 0.0) if tolerance else (size + rms).mul_(relative)
-    counted = torch.isfinite(mine)
     if exact is not None:
+        # A constant like finfo(dtype).min is another number in fp64; what eager can hold is wanted.
+        target = torch.where(
+            mine.isfinite() & (target.abs() > torch.finfo(_real(eager).dtype).max), mine, target
+        )
+    size = target.abs()
+    rms = _row_rms(size)
+    allowed = size * relative + tolerance.get("atol", 0.0) if tolerance else (size + rms).mul_(relative)
+    return _counting(Bar(output, eager, target, exact is not None, relative, allowed, None, 0))
+
+
+def _counting(bar: Bar) -> Bar:
+    """With what counts by what it allows."""
+    assert bar.allowed is not None
+    mine = _real(bar.eager).double()
+    counted = torch.isfinite(mine)
+    if bar.exact:
         # The finest that half the tolerance can tell: what eager itself gets wrong cannot be asked of a candidate.
-        counted &= (mine - target).abs_() <= allowed * 0.5
+        counted &= (mine - bar.target).abs_() <= bar.allowed * 0.5
     excluded = int(counted.numel() - counted.sum())
-    return Bar(
-        output, eager, target, exact is not None, relative, allowed, counted if excluded else None, excluded
-    )
+    return replace(bar, counted=counted if excluded else None, excluded=excluded)
+
+
+def _row_rms(size: Tensor) -> Tensor:
+    rows = torch.nan_to_num(size, nan=0.0, posinf=0.0)
+    return rows.square().mean(-1, keepdim=True).sqrt_() if rows.dim() else rows
+
+
+def without_fills(bar: Bar, perturbed: Callable[[], Tensor | None], tolerance: Tolerance) -> Bar:
+    """The bar of a float output, with nothing allowed for what is computed because of a constant that stands beside it.
+
+    In rows with fills the scale is that of the rest of the row, or of the tensor where that is larger: of a row that is
+    nearly full of them too little may be left.
+
+    Args:
+        perturbed: as for `mismatch`; asked for only where something looks like a fill.
+        tolerance: as for `bars`.
+    """
+    if bar.allowed is None or not bar.exact or not bar.target.dim():
+        return bar
+
+    def moved() -> Tensor | None:
+        found = perturbed()
+        return _real(found) if found is not None else None
+
+    found = fills(_real(bar.eager), bar.target, moved)
+    if found is None:
+        return bar
+    marked = replace(bar, filled=found)
+    if tolerance:
+        return marked  # as much as the task says, wherever it stands
+    size = bar.target.abs()
+    rest = size.nan_to_num(nan=0.0, posinf=0.0).masked_fill(found, 0.0)
+    left = (~found).sum(-1, keepdim=True).clamp_min(1)
+    scale = (rest.square().sum(-1, keepdim=True) / left).sqrt_()
+    overall = float((rest.square().sum() / (~found).sum()).sqrt())
+    scale = torch.minimum(_row_rms(size), scale.clamp_min(overall))
+    allowed = torch.where(found, bar.allowed, (size + scale) * bar.tolerance)
+    finer = _counting(replace(marked, allowed=allowed))
+    return finer if finer.usable or not bar.usable else marked
+
+
+def moved_to(bar: Bar, perturbed: Tensor) -> Tensor:
+    """The fp64 reference on inputs moved by one ulp, where it stays what the dtype can hold; else `bar.target`.
+
+    An ulp may lead out of where the reference is a number (the root of 1 - m): that says nothing of a candidate.
+    """
+    moved = _real(perturbed).double()
+    return torch.where(moved.abs() <= torch.finfo(_real(bar.eager).dtype).max, moved, bar.target)
 
 
 def _row_slack(bar: Bar, perturbed: Tensor | None) -> Tensor:
     """What conditioning explains, by row: zero where the reference hardly moves."""
     moved = (_real(bar.eager).double() - bar.target).abs_()
     if perturbed is not None:
-        moved = torch.fmax(moved, (_real(perturbed).double() - bar.target).abs_())
+        moved = torch.fmax(moved, (moved_to(bar, perturbed) - bar.target).abs_())
     moved = torch.nan_to_num(moved, nan=0.0, posinf=0.0)
     if bar.counted is not None:
         moved = torch.where(bar.counted, moved, 0.0)
-    return CONDITION_SLACK * (moved.amax(-1, keepdim=True) if moved.dim() and moved.numel() else moved)
+    if not (moved.dim() and moved.numel()):
+        return CONDITION_SLACK * moved
+    slack = moved.amax(-1, keepdim=True)
+    if bar.filled is not None:
+        rest = moved.masked_fill(bar.filled, 0.0).amax()
+        slack = torch.where(bar.filled, slack, torch.minimum(slack, rest))
+    return CONDITION_SLACK * slack
 
 
 def _wrong_integers(bar: Bar, actual: Tensor, selected_from: Sequence[Tensor]) -> Tensor | None:

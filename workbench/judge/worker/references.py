@@ -17,7 +17,7 @@ import torch
 from workbench.core.errors import TaskError
 from workbench.core.task import Output, SizeSpec
 from workbench.dialect.backward import backward_size
-from workbench.judge.worker.compare import CONDITION_SLACK, Bar, Tolerance, bars, index_bar
+from workbench.judge.worker.compare import CONDITION_SLACK, Bar, Tolerance, bars, index_bar, without_fills
 from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.expected import Expected
 from workbench.judge.worker.task.loaded import Case, LoadedTask
@@ -282,6 +282,7 @@ def prepare(task: LoadedTask, size: SizeSpec, seed: int, name: str, backward: bo
     exact = expected.exact
     made = bars(size.outputs, expected.eager[:count], exact[:count] if exact is not None else None, tolerance)
     made = [_index_bar(bar, expected, number) for number, bar in enumerate(made)]
+    made = [_float_bar(bar, expected, number, tolerance) for number, bar in enumerate(made)]
     left_out: dict[int, str] = {}
     if backward:
         made += _gradient_bars(
@@ -302,6 +303,13 @@ def _index_bar(bar: Bar, expected: Expected, number: int) -> Bar:
 
     exact = expected.exact[number] if expected.exact is not None else None
     return index_bar(bar, exact, perturbed, _choice(expected, number))
+
+
+def _float_bar(bar: Bar, expected: Expected, number: int, tolerance: Tolerance) -> Bar:
+    """The bar of output `number`, tighter beside a constant that the module fills in."""
+    return without_fills(
+        bar, lambda: expected.perturbed[number] if expected.perturbed is not None else None, tolerance
+    )
 
 
 def _choice(expected: Expected, number: int) -> Choice | None:
