@@ -11,11 +11,18 @@ from workbench.judge.worker.outcome import Finding
 def run(judging: Judging) -> Finding:
     """Judge the errors that the numerics runs measured."""
     found = judging.accuracies
+    checked = judging.first is not None and judging.first[0].check is not None
+    if checked:
+        judging.unchecked.append(
+            "precision of what is returned: the task's own check says what is right, not how far it may be off"
+        )
     if not found:
         floating = any(not bar.exact and bar.allowed is not None for bar in _bars(judging))
         if floating:
             judging.unchecked.append("precision: there is no fp64 reference")
         why = "there is no fp64 reference" if floating else "no result is a floating-point number"
+        if checked:
+            why = "the task's own check decides"
         return Finding("skipped", f"Not measured: {why}.")
     return judged(found)
 
