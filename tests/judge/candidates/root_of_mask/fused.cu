@@ -11,5 +11,5 @@ def forward(x, mask):
 extern "C" __global__ void mix(const float* x, const float* mask, float* y, int count)
 {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < count) y[i] = x[i] * sqrtf(1.0f - mask[i]);
+    if (i < count) y[i] = x[i] * (1.0f - mask[i]) * sqrtf(1.0f - mask[i]);
 }
