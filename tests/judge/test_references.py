@@ -15,6 +15,7 @@ from workbench.core.errors import TaskError
 from workbench.core.task import SizeSpec
 from workbench.judge.worker import references
 from workbench.judge.worker.references import OtherSizes, Prepared, References, prepare
+from workbench.judge.worker.seeds import Seeds
 from workbench.judge.worker.task.loaded import LoadedTask
 from workbench.judge.worker.task.loader import load_task
 
@@ -61,9 +62,9 @@ def test_the_same_seed_prepares_the_same_case_again(norm: LoadedTask, seed: int)
     assert torch.equal(one.bars[0].target, two.bars[0].target)
 
 
-def test_other_sizes_are_the_declared_ones_then_new_ones(norm: LoadedTask) -> None:
+def test_other_sizes_are_the_declared_ones_then_new_ones(norm: LoadedTask, seed: int) -> None:
     with ThreadPoolExecutor(1) as pool:
-        others = OtherSizes(pool, norm)
+        others = OtherSizes(pool, norm, Seeds([seed]))
         sizes, prepared = others.sizes(), others.prepared()
     assert sizes[0].name == "odd" and all(size.judged for size in sizes)
     assert norm.sizes[0].values not in [size.values for size in sizes]
@@ -109,7 +110,7 @@ def test_a_check_that_raises_is_the_tasks_fault(tmp_path: Path, seed: int) -> No
 
 
 def test_a_drawn_size_at_which_the_reference_raises_says_nothing_and_a_declared_one_ends_the_verdict(
-    norm: LoadedTask, monkeypatch: pytest.MonkeyPatch
+    norm: LoadedTask, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     def raises(what: str) -> OtherSizes:
         def refused(task: LoadedTask, size: SizeSpec, *rest: Any) -> Prepared:
@@ -119,7 +120,7 @@ def test_a_drawn_size_at_which_the_reference_raises_says_nothing_and_a_declared_
 
         monkeypatch.setattr(references, "prepare", refused)
         with ThreadPoolExecutor(1) as pool:
-            return OtherSizes(pool, norm)
+            return OtherSizes(pool, norm, Seeds([seed]))
 
     declared, *drawn = raises("drawn").prepared()
     assert not declared[0].failure and drawn
@@ -128,9 +129,11 @@ def test_a_drawn_size_at_which_the_reference_raises_says_nothing_and_a_declared_
         raises("declared").prepared()
 
 
-def test_a_size_that_is_made_shorter_is_drawn_with_gradients_where_they_are_judged(norm: LoadedTask) -> None:
+def test_a_size_that_is_made_shorter_is_drawn_with_gradients_where_they_are_judged(
+    norm: LoadedTask, seed: int
+) -> None:
     with ThreadPoolExecutor(1) as pool:
-        others = OtherSizes(pool, norm, backward=True)
+        others = OtherSizes(pool, norm, Seeds([seed]), backward=True)
         cases = [case for of_size in others.prepared() for case in of_size]
         shorter = others.shorter(others.sizes()[-1], 0.5)
         assert shorter is not None and shorter[0].values != others.sizes()[-1].values
@@ -140,13 +143,13 @@ def test_a_size_that_is_made_shorter_is_drawn_with_gradients_where_they_are_judg
 
 
 def test_a_size_that_is_made_shorter_and_at_which_the_reference_raises_is_none(
-    norm: LoadedTask, monkeypatch: pytest.MonkeyPatch
+    norm: LoadedTask, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     def refused(*_: Any) -> Prepared:
         raise TaskError("`Model.forward` raises ValueError.")
 
     with ThreadPoolExecutor(1) as pool:
-        others = OtherSizes(pool, norm)
+        others = OtherSizes(pool, norm, Seeds([seed]))
         others.prepared()
         monkeypatch.setattr(references, "prepare", refused)
         assert others.shorter(others.sizes()[-1], 0.5) is None
