@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from workbench.core.build import BuildFailure, HostBuild
 from workbench.core.plan import CompileOptions
 from workbench.runner.host.build import KILLED, compile_host
 from workbench.runner.host.rewrite import rewrite, unsupported
+
+COMPILERS = [c for c in ("g++", "clang++") if shutil.which(c)]
 
 
 def failed(source: str, *kernels: str, **options: object) -> BuildFailure:
@@ -268,3 +271,35 @@ def test_a_compiler_that_the_system_killed_is_told_from_a_source_that_speaks_of_
     said: str, killed: bool
 ) -> None:
     assert bool(KILLED.search(said)) == killed
+
+
+NAMED = 'extern "C" __global__ void {0}(const float* x, float* y, int n) {{ y[threadIdx.x] = x[threadIdx.x] * n; {1} }}'
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_a_kernel_may_have_the_name_of_a_function_that_cuda_does_not_have(compiler: str) -> None:
+    names = ("index", "ffs", "bzero", "bcopy", "finite", "scalb", "drem", "significand", "basename", "strsep")
+    names += ("bcmp", "mempcpy", "gammaf", "signgam", "strcat", "memchr")
+    source = "\n".join(NAMED.format(name, "") for name in names)
+    made = built(source, *names, compiler=compiler)
+    with HostRunners() as pool, pool.start(made) as runner:
+        out = empty(4, np.float32)
+        must_run(runner, "ffs", 1, 4, [given(np.ones(4, np.float32)), out, 3])
+    assert out.result.tolist() == [3] * 4
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_a_kernel_whose_name_the_c_library_has_otherwise_needs_cuda(compiler: str) -> None:
+    result = failed(NAMED.format("strcspn", ""), "strcspn", compiler=compiler)
+    assert result.cause == "unsupported"
+    assert result.diagnostics[0].message.startswith("`strcspn` is a function of the C library")
+    assert (result.diagnostics[0].line, len(result.diagnostics)) == (1, 1)
+
+
+def test_a_renamed_kernel_cannot_find_out_its_name() -> None:
+    asks = "if (sizeof(__func__) > 8) y[0] = 0;"
+    result = failed(NAMED.format("index", asks), "index")
+    assert result.cause == "unsupported" and "needs cuda" in result.diagnostics[0].message
+    pasted = "#define P(a, b) a##b\n" + NAMED.format("index", asks.replace("__func__", "P(__FUNC, TION__)"))
+    assert failed(pasted, "index").cause == "unsupported"
+    assert isinstance(build(NAMED.format("scale", asks), ["scale"]), HostBuild)

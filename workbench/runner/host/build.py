@@ -15,6 +15,7 @@ from workbench.core.plan import CompileOptions, Diagnostic
 from workbench.runner.host.assembly import Pattern, watched
 from workbench.runner.host.conditions import asks_for_compiler
 from workbench.runner.host.headers import shared_includes
+from workbench.runner.host.names import LIBRARY_NAMES, conflicting, tells_its_name
 from workbench.runner.host.reserved import interposed, reserved
 from workbench.runner.host.rewrite import Rewritten, rewrite, unsupported
 from workbench.runner.host.sites import annotate
@@ -33,64 +34,6 @@ _NAME = re.compile(r"[A-Za-z_]\w*(::[A-Za-z_]\w*)* *(<[A-Za-z0-9_:<>, *&.+\-]*>)
 _DEFINE = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?", re.ASCII)
 _DIAGNOSTIC = re.compile(
     r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:(?P<column>\d+):)? (?P<kind>fatal error|error|warning|note): (?P<text>.*)$"
-)
-# Functions of the C library: an extern "C" kernel of such a name would be taken for it.
-_LIBRARY_NAMES = frozenset(
-    [
-        "div",
-        "ldiv",
-        "lldiv",
-        "index",
-        "rindex",
-        "remove",
-        "rename",
-        "select",
-        "time",
-        "read",
-        "write",
-        "open",
-        "close",
-        "signal",
-        "abs",
-        "labs",
-        "rand",
-        "random",
-        "exp",
-        "log",
-        "pow",
-        "sin",
-        "cos",
-        "tan",
-        "sqrt",
-        "floor",
-        "ceil",
-        "round",
-        "gamma",
-        "y0",
-        "y1",
-        "yn",
-        "j0",
-        "j1",
-        "jn",
-        "link",
-        "sync",
-        "swab",
-        "sleep",
-        "dup",
-        "pipe",
-        "memcpy",
-        "memset",
-        "memmove",
-        "exit",
-        "abort",
-        "system",
-        "bsearch",
-        "qsort",
-        "copysign",
-        "fmax",
-        "fmin",
-        "fma",
-    ]
 )
 
 
@@ -158,6 +101,9 @@ def compile_host(
         return failure("timeout", Diagnostic("the preprocessor was not done after some seconds"))
     if asked:
         return failure("unsupported", asked)
+    renamed = [kernel for kernel in kernels if kernel in LIBRARY_NAMES]
+    if renamed and (told := tells_its_name(device_text, renamed[0], options, preprocessor)):
+        return failure("unsupported", told)
     changed = rewrite(included)
     (folder / "candidate.cpp").write_text(_assemble(changed, file_name, options, kernels, cuda_arch))
     written = "\n".join([device_text, *(value for _, value in options.defines)])
@@ -172,6 +118,8 @@ def compile_host(
         cause: BuildCause = (
             "memory" if "out of memory" in said or "cannot allocate" in said.lower() else "source"
         )
+        if cause == "source" and (conflict := conflicting(diagnostics, kernels, device_text)):
+            return failure("unsupported", conflict)
         if KILLED.search(said):
             cause, diagnostics = "died", [Diagnostic("the host compiler was killed; is there enough memory?")]
         if (
@@ -266,7 +214,7 @@ def _assemble(
     changed: Rewritten, file_name: str, options: CompileOptions, kernels: Sequence[str], cuda_arch: int
 ) -> str:
     quoted = file_name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-    lines = [f"#define {kernel} wb_kernel_{kernel}" for kernel in kernels if kernel in _LIBRARY_NAMES]
+    lines = [f"#define {kernel} wb_kernel_{kernel}" for kernel in kernels if kernel in LIBRARY_NAMES]
     if cuda_arch != CUDA_ARCH:
         lines += ["#undef __CUDA_ARCH__", f"#define __CUDA_ARCH__ {cuda_arch}"]
     lines += ["#undef __SANITIZE_THREAD__"]  # the instrumented build looks like the plain one
