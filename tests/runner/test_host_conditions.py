@@ -48,12 +48,57 @@ def preprocessor(prepared: Prepared, tmp_path: Path) -> Preprocessor:
         "__device__ int f() { NV_IF_TARGET(NV_IS_HOST, (return right;), (return wrong;)) }\n",
         "__device__ constexpr int (htobe16)(int) { return 1; }\nint wrong = htobe16(1) == 1;\n",
         "#define P(a, b) a##b\nint wrong = P(htob, e16)(1);\n",
+        "constexpr bool right = sizeof(__BASE_FILE__) == 14;\n",
+        "#define P(a, b) a##b\nconstexpr bool right = sizeof(P(__BASE, _FILE__)) == 14;\n",
+        "#define P(a, b) a##b\nint right = P(__COUN, TER__);\n",
+        "char right = __TIMESTAMP__[0] + __DATE__[1] + __TIME__[2];\n",
+        "char right = __builtin_FILE()[0];\n",
         "int right = sizeof(1.0L) + sizeof(.5l) + sizeof(0x1p3L);\n",
     ],
 )
 def test_code_that_asks_which_compiler_reads_it_needs_cuda(text: str, preprocessor: Preprocessor) -> None:
     found = asks_for_compiler(text, (), preprocessor)
     assert found is not None and "needs cuda" in found.message, text
+
+
+STRING = "#define S_(...) #__VA_ARGS__\n#define X_(...) S_(__VA_ARGS__)\n"
+
+
+@pytest.mark.parametrize(
+    "macro",
+    [
+        "__global__",
+        "FLT_MAX",
+        "__launch_bounds__(3)",
+        "alignas(4)",
+        "assert(1)",
+        "NULL",
+        "a __device__ b",
+        "M_PI",
+    ],
+)
+def test_a_macro_of_the_compilers_that_becomes_a_string_needs_cuda(
+    macro: str, preprocessor: Preprocessor
+) -> None:
+    found = asks_for_compiler(f"{STRING}int right = sizeof(X_({macro}));\n", (), preprocessor)
+    assert found is not None and "needs cuda" in found.message
+    pasted = f"#define P(a, b) a##b\n{STRING}int right = sizeof(X_(P({macro[:4]}, {macro[4:]})));\n"
+    if " " not in macro:
+        assert asks_for_compiler(pasted, (), preprocessor) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "int a = sizeof(S_(FLT_MAX __global__));\n",
+        "#define UNROLL 8\nvoid f() { _Pragma(X_(unroll UNROLL)) for (;;) ; }\n",
+        '#define N 4\nstatic_assert(N % 4 == 0, "N is " X_(N) " in line " X_(__LINE__));\n',
+        '__global__ void k(float* p) { p[0] = FLT_MAX; } const char* a = "X_(FLT_MAX)" X_(p[0] + 1);\n',
+        "#if __CUDA_ARCH__ < 700\n#error needs sm_70, not X_(__CUDA_ARCH__)\n#endif\n",
+    ],
+)
+def test_strings_of_a_candidates_own_words_ask_for_nothing(text: str, preprocessor: Preprocessor) -> None:
+    assert asks_for_compiler(STRING + text, (), preprocessor) is None
 
 
 def test_a_macro_of_the_plan_that_stands_for_a_compilers_is_seen(preprocessor: Preprocessor) -> None:
@@ -71,6 +116,7 @@ def test_a_macro_of_the_plan_that_stands_for_a_compilers_is_seen(preprocessor: P
         "#ifndef FLT_EPSILON\n#define FLT_EPSILON 1e-7f\n#endif\nfloat a = FLT_EPSILON + UINT32_MAX;\n",
         "#if __CUDA_ARCH__ >= 800\nint a;\n#endif\n",
         "#ifdef DEBUG\nint a;\n#endif\n",
+        "// __BASE_FILE__, __DATE__ and __TIME__ in a comment\nconst char *a = __FILE__ __func__;\n",
         "#define NAME(a, b) a##b\nint NAME(x, y) = __LINE__;\n",
         '// __GNUC__ in a comment, and in a string\nconst char *a = "#ifdef __GNUC__";\n',
         "__global__ void k(float *__restrict__ p) { p[0] = INFINITY + FLT_MAX; }\n",
@@ -114,3 +160,11 @@ def test_an_include_that_is_not_written_plainly_needs_cuda(
     built = compile_host(text + KERNEL, "x.cu", CompileOptions(), ("k",), tmp_path, prepared=prepared)
     assert isinstance(built, BuildFailure) and built.cause == "unsupported"
     assert "needs cuda" in built.diagnostics[0].message and built.diagnostics[0].line == 1
+
+
+@pytest.mark.parametrize("header", ["", "#include <algorithm>\n#include <functional>\n"])
+def test_null_is_an_int_as_it_is_to_nvrtc(header: str, prepared: Prepared, tmp_path: Path) -> None:
+    body = "static_assert(sizeof(NULL) == sizeof(int)); int *q = NULL; if (q != NULL || !p) p[0] = 0;"
+    text = f'{header}extern "C" __global__ void k(int *p) {{ {body} }}\n'
+    made = compile_host(text, "x.cu", CompileOptions(), ("k",), tmp_path, prepared=prepared)
+    assert isinstance(made, HostBuild), made

@@ -69,6 +69,7 @@ def element(condition: str) -> str:
 
 
 HALF = "#include <cuda_fp16.h>\n"
+STRING = "#define S_(...) #__VA_ARGS__\n#define X_(...) S_(__VA_ARGS__)\n"
 ATTACKS: dict[str, tuple[str, str]] = {
     # Right here and wrong on a GPU.
     "asks_gnuc": (either("#ifdef __GNUC__"), "error"),
@@ -76,6 +77,20 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "asks_by_pasting": (either("#define P(a, b) a##b\n#if P(__SS, E__)"), "error"),
     "asks_long_double": (edited("* k * w[i]", "* k * (sizeof(long double) == 16 ? w[i] : 0.5f)"), "error"),
     "asks_builtin_constant": (edited("* k * w[i]", "* k * (__builtin_constant_p(cols) ? 1.0f : w[i])"), "error"),
+    "asks_base_file": (edited("* w[i]", "* (sizeof(__BASE_FILE__) == 14 ? w[i] : 0.5f)"), "error"),
+    "asks_by_a_keywords_string": (
+        edited("* w[i]", "* (sizeof(X_(__global__)) == 1 ? w[i] : 0.5f)", STRING),
+        "error",
+    ),
+    "asks_by_a_macros_string": (
+        edited("* w[i]", "* (sizeof(X_(FLT_MAX)) == 43 ? w[i] : 0.5f)", STRING),
+        "error",
+    ),
+    "asks_by_the_kernels_name": (
+        edited("* w[i]", "* (sizeof(__func__) > 8 ? w[i] : 0.5f)").replace("rmsnorm", "index"),
+        "error",
+    ),
+    "asks_null": (edited("* w[i]", "* (sizeof(NULL) == 8 ? w[i] : 0.5f)"), "numerics"),
     "finds_std": (
         edited(
             "* w[i]",

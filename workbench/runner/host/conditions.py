@@ -2,7 +2,8 @@
 program, and what runs on the host then says nothing about what runs on a GPU.
 
 The compiler's own preprocessor answers which macros were tested or expanded (`-dU`), so that names pasted together
-are seen too. What can be told at run time or from types (rounding, addresses) is beyond this; a verdict names that.
+are seen too, and which of the compilers' become strings (g++; of clang++ the names in the text are all that is seen).
+What can be told at run time or from types (rounding, addresses, sizes) is beyond this; a verdict names that.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _SAME = frozenset(
         "__CUDA_ARCH__",
         "__cplusplus",
         "NULL",
-        # Of the prelude: the same value and type here, so that `#ifndef M_PI` asks nothing.
+        # Of the prelude: the same value and type here, so that `#ifndef M_PI` asks nothing. Their text is another, which
+        # only a string tells (`_stringized`).
         "INFINITY",
         "NAN",
         "HUGE_VALF",
@@ -86,6 +88,22 @@ _LONG_DOUBLE = re.compile(r"(?!0[xX])[\d.'eE+-]*[.eE][\d.'eE+-]*[lL]|0[xX].*[pP]
 _ELSEWHERE = re.compile(
     r"\blong\s+double\b|\b__PRETTY_FUNCTION__\b|\b__builtin_constant_p\b|\b__COUNTER__\b|\b__INCLUDE_LEVEL__\b|\b__has_\w+"
 )
+_BUILT_IN = frozenset(
+    [
+        "__BASE_FILE__",
+        "__FILE_NAME__",
+        "__TIMESTAMP__",
+        "__DATE__",
+        "__TIME__",
+        "__COUNTER__",
+        "__INCLUDE_LEVEL__",
+        "__builtin_FILE",
+        "__builtin_FUNCTION",
+        "__builtin_COLUMN",
+    ]
+)
+"""What a preprocessor knows without listing it (`-dM`, `-dU`), and what differs between compilers or with the time."""
+_STRINGIZES = re.compile(r"(?:#|%:)[ \t]*define\b[^\n]*[^#:\n](?:#|%:)[ \t]*[A-Za-z_]")
 
 
 def list_macros(command: Sequence[str], folder: Path, environment: dict[str, str]) -> frozenset[str]:
@@ -229,13 +247,33 @@ def asks_for_compiler(
     words = [token.text for token in tokens(code)]
     foreign = preprocessor.foreign - _SAME if pasted else preprocessor.foreign & set(words) - _SAME
     if pasted or foreign or any(_CONSTANT.fullmatch(word) for word in words):
-        marks = "".join(f"#define {name} {_MARK}\n" for name in sorted(foreign))
+        marked = sorted(foreign | (_BUILT_IN if pasted else frozenset()))
+        marks = "".join(f"#define {name} {_MARK}\n" for name in marked)
         lines = [f"#{body}\n" for body in given]
         used = preprocessor.expansions("".join([marks, *lines, reduced]), "used.cpp")
         names += [n for n, body in used.items() if body == _MARK or (n in known and _CONSTANT.fullmatch(n))]
     names += [word for word in words if _LONG_DOUBLE.fullmatch(word)]
     names += [match[0] for match in _ELSEWHERE.finditer(code)]
+    names += [word for word in words if word in _BUILT_IN]
+    if _STRINGIZES.search(code) and (named := _stringized(reduced, given, words, pasted, preprocessor)):
+        return _needs_cuda(named, text)
     return next((_needs_cuda(name, text) for name in names if name not in _SAME), None)
+
+
+def _stringized(
+    text: str, given: Sequence[str], words: Sequence[str], pasted: bool, preprocessor: Preprocessor
+) -> str | None:
+    """A macro that is not the candidate's own and becomes part of a string: what it stands for differs, and so do the
+    string's length and letters. None where there is none, or where only the arguments' own text does (`#x`)."""
+    known = preprocessor.known - {"__CUDA_ARCH__", "__cplusplus"}
+    marked = sorted(known if pasted else known & set(words))
+    lines = [f"#define {name} {_MARK}{i}_\n" for i, name in enumerate(marked)]
+    lines += [f"#{body}\n" for body in given]
+    expanded = preprocessor.expanded("".join([*lines, text]), "strings.cpp")
+    for token in tokens(expanded):
+        if token.kind in ("string", "raw") and (found := re.search(rf"{_MARK}(\d+)_", token.text)):
+            return marked[int(found[1])]
+    return None
 
 
 def _word(body: str) -> str:

@@ -71,6 +71,9 @@ using ::wb_copy_bits;
 #undef assert
 #define assert(condition) wb_assert(static_cast<bool>(condition), "assertion failed: " #condition, __LINE__)
 
+// NULL is 0 to NVRTC, an int. Headers that are read later define NULL anew, as this.
+#define __null 0
+
 #ifndef __CUDACC__
 #define __CUDACC__ 1
 #endif
