@@ -90,14 +90,12 @@ def test_a_kernel_that_claims_to_be_done_has_still_not_computed_anything(pool: H
         y = zeros(4, np.float32)
         began = time.monotonic()
         ran = run(runner, "claims_to_be_done", 1, 1, [given(frame), len(frame), y], timeout_s=5)
-        # Its frame may be taken for the runner's own: the buffers alone count, and time and launches are the judge's.
+        # Its frame comes in one write, before the runner can say anything, so it is taken for the runner's own: the
+        # buffers alone count, and time and launches are the judge's.
+        assert ran.report.fault is None
         np.testing.assert_array_equal(y.result, 0)
-        print(ran.report)
-        if ran.report.fault is None:
-            assert ran.report.launches == 1
-            assert 0 < ran.report.seconds <= time.monotonic() - began
-        else:
-            assert ran.report.fault.kernel == "claims_to_be_done"
+        assert ran.report.launches == 1
+        assert 0 < ran.report.seconds <= time.monotonic() - began
 
 
 def test_a_kernel_that_writes_half_a_message_is_a_crash_that_names_it(pool: HostRunners) -> None:
