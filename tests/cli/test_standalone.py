@@ -45,7 +45,7 @@ def test_it_writes_the_program_and_its_command_lines(tmp_path: Path) -> None:
     source = (NORM / "dynamic_shared.cu").read_text().splitlines()
     device = (target / "candidate.cu").read_text().splitlines()
     assert len(device) == len(source) and device[-5:] == source[-5:]
-    assert "def forward(x, weight, eps):" in (target / "plan.py").read_text()
+    assert "def forward(x, weight, eps):" in (target / "plan.txt").read_text()
     program = msgspec.json.decode((target / "standalone.json").read_bytes())["program"]
     assert (program["seed"], program["size"], program["arch"]) == (7, "small", "sm_80")
     again = tmp_path / "again"
@@ -56,26 +56,27 @@ def test_it_writes_the_program_and_its_command_lines(tmp_path: Path) -> None:
         )
 
 
-REFUSED: list[tuple[str, str, dict[str, str], str]] = [
-    ("library_step", "library_and_trivia", {}, "is a library step (aten."),
-    ("norm", "fills_with_zeros", {}, "launches no kernel of its own"),
-    ("norm", "two_pass", {"size": "none_such"}, "The task has no size 'none_such'; it has small"),
-    ("norm", "two_pass", {"case": "none_such"}, "The task has no case 'none_such'; it has "),
-    ("matmul", "missing_argument", {}, "line "),
-    ("matmul", "misspelt_name", {}, "line "),
-    ("matmul", "half_result", {}, "line "),
-    ("matmul", "host_code", {}, "line "),
+REFUSED: list[tuple[str, str, dict[str, str], str, str]] = [
+    ("library_step", "library_and_trivia", {}, "candidate", "is a library step (aten."),
+    ("norm", "fills_with_zeros", {}, "candidate", "launches no kernel of its own"),
+    ("norm", "two_pass", {"size": "none_such"}, "request", "The task has no size 'none_such'; it has small"),
+    ("norm", "two_pass", {"case": "none_such"}, "request", "The task has no case 'none_such'; it has "),
+    ("matmul", "missing_argument", {}, "candidate", "line "),
+    ("matmul", "misspelt_name", {}, "candidate", "line "),
+    ("matmul", "half_result", {}, "candidate", "line "),
+    ("matmul", "host_code", {}, "candidate", "line "),
 ]
 
 
-@pytest.mark.parametrize(("task", "candidate", "how", "said"), REFUSED)
+@pytest.mark.parametrize(("task", "candidate", "how", "whose", "said"), REFUSED)
 def test_a_candidate_that_has_no_such_program_is_refused_in_a_sentence(
-    task: str, candidate: str, how: dict[str, str], said: str, judge: WarmJudge, tmp_path: Path
+    task: str, candidate: str, how: dict[str, str], whose: str, said: str, judge: WarmJudge, tmp_path: Path
 ) -> None:
     folder = CANDIDATES / task
     source = (folder / f"{candidate}.cu").read_bytes()
     answer = judge.standalone(folder / "task.py", source, tmp_path, **how)
-    assert not answer.written and said in answer.stopped and "\n" not in answer.stopped
+    assert not answer.written and answer.whose == whose
+    assert said in answer.stopped and "\n" not in answer.stopped
 
 
 def test_garbage_is_refused_and_the_judge_goes_on(judge: WarmJudge, tmp_path: Path) -> None:
@@ -86,7 +87,8 @@ def test_garbage_is_refused_and_the_judge_goes_on(judge: WarmJudge, tmp_path: Pa
         f.stat().st_size for f in tmp_path.rglob("*") if f.is_file()
     )
     gone = judge.standalone(NORM / "task.py", (NORM / "two_pass.cu").read_bytes(), tmp_path / "none")
-    assert not gone.written and "could not be written: No such file or directory." in gone.stopped
+    assert not gone.written and gone.whose == "request"
+    assert "could not be written: No such file or directory." in gone.stopped
 
 
 def test_inputs_that_do_not_fit_the_disk_are_refused_before_they_are_drawn(
@@ -129,6 +131,7 @@ def test_a_wrong_folder_architecture_or_file_is_a_wrong_command_line(tmp_path: P
         ((*good, "-o", tmp_path / "mine"), "is not empty, and no standalone program"),
         ((*good, "-o", tmp_path / "program", "--arch", "sm_90; rm"), "is not an architecture known here"),
         ((NORM / "task.py", tmp_path / "none.cu", "-o", tmp_path / "program"), "There is no file"),
+        ((*good, "-o", tmp_path / "program", "--size", "none_such"), "has no size 'none_such'"),
         (good, "--output"),
     ):
         done = _run(*arguments)
@@ -141,6 +144,15 @@ def test_a_broken_task_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
     done = _run(tmp_path / "task.py", NORM / "two_pass.cu", "-o", tmp_path / "program")
     assert done.returncode == 3 and "broken" in done.stderr
     assert {entry.name for entry in tmp_path.iterdir()} <= {"task.py", "__pycache__"}
+
+
+def test_a_compiler_that_is_not_there_is_no_fault_of_the_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_NVRTC", str(tmp_path))
+    done = _run(NORM / "task.py", NORM / "two_pass.cu", "-o", tmp_path / "program")
+    assert done.returncode == 3 and "NVRTC" in done.stderr
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_command_itself_never_imports_torch() -> None:

@@ -20,6 +20,7 @@ from workbench.profile.standalone import replacing
 
 _ARCH = re.compile(r"sm_\d{2,3}[af]?")
 _MESSAGES = 20
+_EXIT_CODES = {"candidate": 1, "request": 2, "judge": 3}
 
 
 @click.command(
@@ -75,7 +76,7 @@ def command(
     and no GPU is needed to write it.
 
     Exits with 0 when it is written, 1 when the candidate has no such program (it does not compile, or uses library
-    steps), 2 for a wrong command line, folder or file, 3 when the task or the judge is broken.
+    steps), 2 for a wrong command line, size, folder or file, 3 when the task or the judge is broken.
     """
     if arch is not None and not (_ARCH.fullmatch(arch) and arch.rstrip("af") in LIMITS):
         raise UsageError(
@@ -92,7 +93,7 @@ def command(
                 raise _Refused(written)
     except _Refused as refused:
         _tell(refused.answer, candidate)
-        sys.exit(1)
+        sys.exit(_EXIT_CODES[refused.answer.whose])
     megabytes = written.nbytes / 1e6
     click.echo(
         plain(

@@ -200,6 +200,8 @@ class StandaloneWritten(msgspec.Struct, frozen=True, kw_only=True, tag="standalo
     written: bool
     stopped: str = ""
     """One sentence on why there is no program; what lies in the folder then is of no use."""
+    whose: Literal["candidate", "request", "judge"] = "candidate"
+    """Where the cause lies: in the file, in what was asked for (size, case, folder), or in the judge."""
     diagnostics: tuple[Diagnostic, ...] = ()
     size: str = ""
     seed: int = 0

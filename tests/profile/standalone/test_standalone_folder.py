@@ -20,7 +20,7 @@ FILES = {
     "for_nvcc.cu",
     "inputs",
     "main.cpp",
-    "plan.py",
+    "plan.txt",
     MANIFEST,
 }
 

@@ -129,7 +129,9 @@ class Bench:
         from workbench.judge.worker.standalone import write_standalone
 
         if self._task is None or self._parts is None:
-            return StandaloneWritten(candidate=request.candidate, written=False, stopped=NO_TASK)
+            return StandaloneWritten(
+                candidate=request.candidate, written=False, stopped=NO_TASK, whose="judge"
+            )
         return write_standalone(request, self._task, self._parts, arch=self._arch, progress=self._progress)
 
     def functional_form(self) -> FunctionalForm:

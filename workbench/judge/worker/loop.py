@@ -206,7 +206,9 @@ class Worker:
         except Exception as error:
             traceback.print_exc()
             stopped = f"The judge failed while it wrote the program ({_words(error)})."
-            return StandaloneWritten(candidate=message.candidate, written=False, stopped=stopped)
+            return StandaloneWritten(
+                candidate=message.candidate, written=False, stopped=stopped, whose="judge"
+            )
 
     def _find_form(self, bench: Bench) -> None:
         try:

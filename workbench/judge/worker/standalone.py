@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -57,14 +58,18 @@ from workbench.runner.compiler.client import Builds
 DRAWING = 5
 """Times its tensors' bytes that a draw may take: three looks at get_inputs(), the module's state and the draw."""
 _SPARE_BYTES = 64 << 20
+Whose = Literal["candidate", "request", "judge"]
 
 
 class _Refused(Exception):
     """There is no such program; with what the compiler or the plan said."""
 
-    def __init__(self, reason: str, diagnostics: tuple[Diagnostic, ...] = ()) -> None:
+    def __init__(
+        self, reason: str, diagnostics: tuple[Diagnostic, ...] = (), *, whose: Whose = "candidate"
+    ) -> None:
         super().__init__(reason)
         self.diagnostics = diagnostics
+        self.whose: Whose = whose
 
 
 def write_standalone(
@@ -79,18 +84,18 @@ def write_standalone(
     try:
         return _write(request, task, parts, arch, progress)
     except _Refused as refused:
-        return _not_written(request, str(refused), refused.diagnostics)
+        return _not_written(request, str(refused), refused.whose, refused.diagnostics)
     except WorkbenchError as error:
-        return _not_written(request, str(error))
+        return _not_written(request, str(error), "judge")
     except OSError as error:
-        return _not_written(request, f"{request.folder} could not be written: {error.strerror}.")
+        return _not_written(request, f"{request.folder} could not be written: {error.strerror}.", "request")
 
 
 def _not_written(
-    request: WriteStandalone, reason: str, diagnostics: tuple[Diagnostic, ...] = ()
+    request: WriteStandalone, reason: str, whose: Whose, diagnostics: tuple[Diagnostic, ...] = ()
 ) -> StandaloneWritten:
     return StandaloneWritten(
-        candidate=request.candidate, written=False, stopped=reason, diagnostics=diagnostics
+        candidate=request.candidate, written=False, stopped=reason, whose=whose, diagnostics=diagnostics
     )
 
 
@@ -99,7 +104,9 @@ def _write(
 ) -> StandaloneWritten:
     size = _size(task, request.size)
     if request.case not in ("random", *task.cases()):
-        raise _Refused(f"The task has no case {request.case!r}; it has {', '.join(task.cases())}.")
+        raise _Refused(
+            f"The task has no case {request.case!r}; it has {', '.join(task.cases())}.", whose="request"
+        )
     progress("compiling")
     source, plan = _planned(request, task, parts, size, arch)
     kernels, cubin, compiler = _compiled(parts, source, plan, arch)
@@ -156,7 +163,7 @@ def _size(task: LoadedTask, name: str) -> SizeSpec:
     found = next((size for size in task.sizes if size.name == name), None)
     if found is None:
         known = ", ".join(size.name for size in task.sizes)
-        raise _Refused(f"The task has no size {name!r}; it has {known}.")
+        raise _Refused(f"The task has no size {name!r}; it has {known}.", whose="request")
     return found
 
 
@@ -195,7 +202,12 @@ def _compiled(
     cuda = builds.cuda
     assert cuda is not None
     if isinstance(cuda, BuildFailure):
-        raise _refusal(cuda.diagnostics, "NVRTC is not installed; install nvidia-cuda-nvrtc.")
+        if cuda.cause in ("missing", "died"):
+            otherwise = "NVRTC is not installed; install nvidia-cuda-nvrtc."
+            raise _refusal(
+                cuda.diagnostics, otherwise if cuda.cause == "missing" else "The compiler died.", "judge"
+            )
+        raise _refusal(cuda.diagnostics)
     by_name = {kernel.name: kernel for kernel in cuda.kernels}
     kernels = tuple(by_name[name] for name in plan.kernels)
     if wrong := check_arguments(plan, kernels, limits_for(arch)):
@@ -204,14 +216,16 @@ def _compiled(
 
 
 def _refusal(
-    diagnostics: tuple[Diagnostic, ...], otherwise: str = "It failed without a message."
+    diagnostics: tuple[Diagnostic, ...],
+    otherwise: str = "It failed without a message.",
+    whose: Whose = "candidate",
 ) -> _Refused:
     errors = [d for d in diagnostics if d.severity == "error"] or list(diagnostics)
     if not errors:
-        return _Refused(otherwise)
+        return _Refused(otherwise, whose=whose)
     place = f"line {errors[0].line}: " if errors[0].line else ""
     said = errors[0].message.strip().splitlines()
-    return _Refused(place + (said[0] if said else otherwise), tuple(diagnostics))
+    return _Refused(place + (said[0] if said else otherwise), tuple(diagnostics), whose=whose)
 
 
 class _Layout:
@@ -340,7 +354,8 @@ def _room(folder: Path, buffers: list[Buffer], size: SizeSpec) -> None:
     if wanted + _SPARE_BYTES > free:
         raise _Refused(
             f"The inputs at size {size.name} take {_bytes(wanted)} and the disk has {_bytes(free)} free; "
-            "choose another disk or, with --size, a smaller size."
+            "choose another disk or, with --size, a smaller size.",
+            whose="request",
         )
     if size.judged:
         return
@@ -349,7 +364,8 @@ def _room(folder: Path, buffers: list[Buffer], size: SizeSpec) -> None:
     if memory is not None and drawn > memory:
         raise _Refused(
             f"To draw the inputs at size {size.name} takes about {_bytes(drawn)} of memory and {_bytes(memory)} is free; "
-            "choose a smaller size with --size."
+            "choose a smaller size with --size.",
+            whose="request",
         )
 
 

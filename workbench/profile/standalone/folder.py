@@ -72,7 +72,8 @@ def write_files(program: Program, folder: Path) -> None:
         CUBIN: program.cubin,
         SOURCE: program.device.encode(),
         NVCC_SOURCE: nvcc_source(program).encode(),
-        "plan.py": program.plan.encode(),
+        # No .py: a candidate's text that Python would import, were it started here.
+        "plan.txt": program.plan.encode(),
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)

@@ -124,7 +124,7 @@ def readme(program: Program) -> str:
         "",
         "  main.cpp, driver.h    the program: a statement for each buffer and each step",
         f"  {CUBIN}       the device code",
-        f"  {SOURCE}          its source, the plan blanked; plan.py is the plan",
+        f"  {SOURCE}          its source, the plan blanked; plan.txt is the plan",
         f"  {NVCC_SOURCE}           the same for nvcc -G",
         f"  {INPUTS}/               the bytes of inputs and parameters",
         "  standalone.json       what workbench wrote here, by which it knows the folder",
