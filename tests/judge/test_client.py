@@ -14,7 +14,7 @@ import pytest
 from workbench.core.errors import JudgeError, TaskError
 from workbench.core.messages import GateTicked, Judged
 from workbench.core.verdict import GATES
-from workbench.judge.client import JudgeClient
+from workbench.judge.client import FormLimitError, JudgeClient
 
 CANDIDATES = Path(__file__).parent / "candidates"
 NORM = str(CANDIDATES / "norm" / "task.py")
@@ -247,3 +247,21 @@ async def test_a_judge_that_gave_its_memory_back_judges_as_before(judge: JudgeCl
     assert first is not None and again is not None
     assert (first.outcome, again.outcome) == ("pass", "pass")
     assert [(g.name, g.status) for g in first.gates] == [(g.name, g.status) for g in again.gates]
+
+
+async def test_the_limit_of_a_functional_form_begins_with_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = JudgeClient()
+    asked: list[object] = []
+
+    async def send(message: object) -> None:
+        asked.append(message)
+
+    monkeypatch.setattr(client, "_send", send)
+    verdict: asyncio.Future[Judged] = asyncio.get_running_loop().create_future()
+    client._judging["c1"] = (verdict, None)
+    form = asyncio.ensure_future(client.functional_form(limit_s=0.01))
+    await asyncio.sleep(0.2)
+    assert asked and not form.done(), "it waits behind a verdict, for which another limit holds"
+    verdict.cancel()
+    with pytest.raises(FormLimitError):
+        await form

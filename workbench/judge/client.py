@@ -303,15 +303,25 @@ class JudgeClient:
         await self._send(FreeMemory())
 
     async def functional_form(self, *, limit_s: float = FORM_LIMIT_S) -> FunctionalForm:
-        """Stage 1 of the loaded task; takes seconds, during which nothing is judged. Over `limit_s` the worker is killed.
+        """Stage 1 of the loaded task; takes seconds, during which nothing is judged. Over `limit_s`, counted from when it
+        is done with what was asked for before, the worker is killed.
 
         Raises:
             FormLimitError: it takes longer.
             JudgeError: the worker died.
         """
         future: asyncio.Future[FunctionalForm] = asyncio.get_running_loop().create_future()
+        before: list[asyncio.Future[Any]] = [
+            *self._loading,
+            *self._forms,
+            *self._debugging,
+            *self._writing,
+            *(judged for judged, _ in self._judging.values()),
+        ]
         self._forms.append(future)
         await self._send(FindFunctionalForm())
+        if before:
+            await asyncio.wait(before)
         try:
             async with asyncio.timeout(limit_s):
                 return await asyncio.shield(future)

@@ -30,6 +30,8 @@ RANDOM_DRAWS = 3
 ALWAYS_HARD = ("needle", "huge")
 HARD_AT_RANDOM = 2
 """Hard cases at a random size, besides those of `ALWAYS_HARD`."""
+HARD_ELEMENTS = 1 << 16
+"""Random sizes with more elements than this, and twice those of the judged size, get no hard case."""
 MIN_RANDOM_USABLE = 3
 MIN_HARD_USABLE = 1
 
@@ -252,7 +254,7 @@ class OtherSizes:
         hard = [name for name in self._task.cases() if name != "random"]
         if size in self._task.sizes:
             return hard
-        if _elements(size) > 2 * _elements(self._task.sizes[0]):
+        if _elements(size) > max(2 * _elements(self._task.sizes[0]), HARD_ELEMENTS):
             return []
         always = [name for name in ALWAYS_HARD if name in hard]
         others = [name for name in hard if name not in ALWAYS_HARD]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +58,8 @@ from workbench.runner.compiler.client import Builds
 
 DRAWING = 5
 """Times its tensors' bytes that a draw may take: three looks at get_inputs(), the module's state and the draw."""
+DRAW_S = 600.0
+"""For drawing, clock time: gigabytes take minutes, a task that never comes back must not hold the judge."""
 _SPARE_BYTES = 64 << 20
 Whose = Literal["candidate", "request", "judge"]
 
@@ -143,7 +146,12 @@ def _write(
     # A size that this target never runs is drawn all the same: it is only written down.
     drawn = msgspec.structs.replace(size, judged=True)
     backward = plan.backward is not None
-    case = parts.pool.submit(task.draw, drawn, seed, request.case, backward=backward).result()
+    drawing = parts.pool.submit(task.draw, drawn, seed, request.case, backward=backward)
+    if drawing not in wait([drawing], DRAW_S).done:
+        raise _Refused(
+            f"The task's inputs were not drawn within {DRAW_S:.0f} s; name a smaller --size.", whose="request"
+        )
+    case = drawing.result()
     _write_inputs(folder, layout, case)
     return StandaloneWritten(
         candidate=request.candidate,
