@@ -256,7 +256,7 @@ async def test_the_limit_of_a_functional_form_begins_with_its_turn(monkeypatch: 
     async def send(message: object) -> None:
         asked.append(message)
 
-    monkeypatch.setattr(client, "_send", send)
+    monkeypatch.setattr(client._process, "send", send)
     verdict: asyncio.Future[Judged] = asyncio.get_running_loop().create_future()
     client._judging["c1"] = (verdict, None)
     form = asyncio.ensure_future(client.functional_form(limit_s=0.01))

@@ -30,7 +30,7 @@ from workbench.engine.store import Store, StoreError
 from workbench.engine.tasks import TaskRevisions
 from workbench.engine.watch import Watcher
 from workbench.evolve.shipped import ShippedKernels
-from workbench.judge.client import local_command
+from workbench.judge.process import local_command
 from workbench.profile.device import default_arch
 
 WATCHED_ORIGINS = 64
