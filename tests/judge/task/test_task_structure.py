@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from workbench.core.errors import TaskError
+from workbench.judge.worker.task.analysis import analyse, fit, widen_integers
 from workbench.judge.worker.task.cases import TRANSFORMS, draw_inputs
 from workbench.judge.worker.task.generator import draw
 from workbench.judge.worker.task.loaded import LoadedTask
-from workbench.judge.worker.task.structure import Structure, analyse, fit, widen_integers
+from workbench.judge.worker.task.structure import Structure
 
 Load = Callable[..., LoadedTask]
 

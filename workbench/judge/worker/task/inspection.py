@@ -15,6 +15,7 @@ from torch import nn
 
 from workbench.core.errors import TaskError
 from workbench.judge.worker.task import gradients
+from workbench.judge.worker.task.analysis import analyse, widen_integers
 from workbench.judge.worker.task.cases import CASES, STATE_CASES, TRANSFORMS, draw_inputs, redraw_state
 from workbench.judge.worker.task.generator import draw_all
 from workbench.judge.worker.task.gradients import Gradients
@@ -26,7 +27,7 @@ from workbench.judge.worker.task.randomness import reseeded, seed_everything
 from workbench.judge.worker.task.reference import Call, Reference, Values
 from workbench.judge.worker.task.signature import is_scalar
 from workbench.judge.worker.task.sizes import has_nans
-from workbench.judge.worker.task.structure import Structure, analyse, widen_integers
+from workbench.judge.worker.task.structure import Structure
 
 NO_INPUT = "no input's structure allows it"
 NO_STATE = "the module has no float parameters or buffers"
