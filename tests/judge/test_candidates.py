@@ -21,6 +21,9 @@ from workbench.judge.worker.gates.poison import NOT_SEEN as UNWRITTEN
 
 CASES = [(task, name) for task, names in EXPECTED.items() for name in names]
 
+NOT_MEASURED = ("argmax", "greedy", "histogram", "largest_so_far", "masked_router", "either_sign")
+"""Tasks of which `precision` says nothing: their results are integers, or their own check speaks for them."""
+
 
 def _of(task: str) -> pytest.MarkDecorator:
     """Tests of one task share its verdicts, so they stay in one process; tasks are spread over processes."""
@@ -116,7 +119,7 @@ def test_a_verdict_can_be_reproduced_and_says_what_it_leaves_open(task: str, ver
             assert verdict.resources.kernels and verdict.resources.kernels[0].registers > 0
             skipped = {gate.name for gate in verdict.gates if gate.status == "skipped"}
             needs_gpu = {"timing", "floor", "recheck"}
-            assert skipped == (needs_gpu | {"precision"} if task in ("argmax", "histogram") else needs_gpu)
+            assert skipped == (needs_gpu | {"precision"} if task in NOT_MEASURED else needs_gpu)
             assert verdict.estimate is not None and verdict.estimate["kind"] == "estimate"
             assert not verdict.timing  # a host verdict never shows a speed
         if verdict.outcome == "fail":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import click
 
+from workbench.cli import interrupts
 from workbench.core.errors import UsageError
 from workbench.core.locate import LocatedTask, locate_task
 from workbench.core.plan import LIMITS, limits_for
@@ -32,7 +32,7 @@ def command(task: str | None, arch: str | None) -> None:
     arch = arch or default_arch()
     if not re.fullmatch(r"sm_\d{2,3}[af]?", arch):
         raise UsageError(f"{arch[:40]} is not an architecture.", do=f"Write it as {', '.join(LIMITS)}.")
-    info = asyncio.run(_load(locate_task(task))) if task is not None else None
+    info = interrupts.run(_load(locate_task(task))) if task is not None else None
     click.echo(reference(info, limits_for(arch), arch))
 
 

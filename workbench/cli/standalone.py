@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from pathlib import Path
 
 import click
 
+from workbench.cli import interrupts
 from workbench.cli.candidates import CandidateFile, read_candidate
 from workbench.cli.plain import plain
 from workbench.core.errors import UsageError
@@ -86,7 +86,7 @@ def command(
     located, file = locate_task(task), read_candidate(candidate)
     try:
         with replacing(folder, force=force) as new:
-            written = asyncio.run(
+            written = interrupts.run(
                 _written(located, file, new, arch=arch, size=size, case=case, seed=seed, load_s=load_s)
             )
             if not written.written:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -14,6 +13,7 @@ import click
 import msgspec
 
 from workbench import __version__
+from workbench.cli import interrupts
 from workbench.cli.candidates import CandidateFile, accepted_in, read_candidate
 from workbench.cli.debug import debug
 from workbench.cli.junit import ENDED, JUnitFile, Reached
@@ -192,11 +192,11 @@ def command(
     try:
         if debugging:
             sys.exit(
-                asyncio.run(
+                interrupts.run(
                     debug(located, files, target=target, arch=arch, timeout_s=timeout_s, load_s=load_s)
                 )
             )
-        asyncio.run(
+        interrupts.run(
             _verify(
                 located,
                 files,
