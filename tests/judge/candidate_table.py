@@ -34,6 +34,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "more_threads_than_rows": "pass",
         "clears_by_memset": "pass",
         "chunks_of_254": "pass",
+        "short_name": "pass",
         # The code does what it must not.
         "reads_clock": "audit",
         "static_counter": "audit",
@@ -286,6 +287,12 @@ EXPECTED: dict[str, dict[str, str]] = {
         "first_rows_only": "numerics",
         "counts_from_one": "numerics",
         "scales_the_table": "inputs_intact",
+    },
+    "normalize": {"thread_per_column": "pass", "without_a_bound": "numerics"},
+    "lookup": {
+        "row_per_block": "pass",
+        "last_token_is_padding": "numerics",
+        "cooperative_for_nothing": "compile",
     },
     # What is returned may be an input only where the reference returns that very input.
     "residual": {"returns_the_input": "pass", "returns_a_copy": "pass", "returns_it_twice": "parse"},

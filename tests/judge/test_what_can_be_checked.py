@@ -196,6 +196,23 @@ def test_a_declared_size_at_which_no_case_can_be_compared_is_an_error_and_a_draw
     assert any("has no trustworthy reference" in w and w.startswith("size ") for w in verdict.unchecked)
 
 
+def test_what_the_host_computes_otherwise_than_the_device_is_named(judge: WarmJudge, tmp_path: Path) -> None:
+    task = NOT_IN_DOUBLE.replace("if y.dtype == torch.float64 and float(y.abs().max()) > 100:", "if False:")
+    plain = judged(judge, tmp_path, task, DOUBLES)
+    fast = DOUBLES.replace("x[i] * 2;", "__fdividef(x[i], 0.5f);")
+    scoped = DOUBLES.replace("if (i < n)", "if (i < n && n < 0) atomicAdd_block(y, 1.0f);\n    if (i < n)")
+    local = DOUBLES.replace(
+        "x[i] * 2;",
+        "x[i] * 2;\n    float v[8] = {};\n    for (int k = 0; k < n; ++k) v[k & i & 7] += x[0];"
+        "\n    if (v[i & 7] == 1.25f && n < 0) y[0] = v[n & 7];",
+    )
+    for source, word in ((fast, "__fdividef"), (scoped, "atomicAdd_block"), (local, "local arrays (twice")):
+        verdict = judged(judge, tmp_path, task, source)
+        assert verdict.outcome == "pass", complaint(verdict)
+        assert any(word in what for what in verdict.unchecked), verdict.unchecked
+        assert not any(word in what for what in plain.unchecked)
+
+
 def test_the_tasks_own_check_does_not_excuse_what_is_written_in_place(
     judge: WarmJudge, tmp_path: Path
 ) -> None:

@@ -45,6 +45,16 @@ MULTIPROCESSORS: dict[str, Multiprocessor] = {
     "sm_121": Multiprocessor(48, 24, 102_400),
 }
 """By architecture without its `a` or `f` suffix."""
+MOST_PROCESSORS = {
+    "sm_75": 72,
+    "sm_80": 108,
+    "sm_86": 84,
+    "sm_89": 142,
+    "sm_90": 132,
+    "sm_100": 160,
+    "sm_120": 188,
+}
+"""Multiprocessors of the largest device that NVIDIA sells of an architecture (sm_100: of its two dies together, unlocked)."""
 
 
 class Occupancy(msgspec.Struct, frozen=True):

@@ -57,6 +57,17 @@ def test_each_transform_does_what_it_says(load: Load) -> None:
     assert 0.2 < float(constant.double().mean()) < 0.8
 
 
+def test_a_vector_along_each_axis_is_zero_and_integers_reach_both_ends(load: Load) -> None:
+    task = load(forward="x * 2", inputs="torch.randn(6, 24, 50)")
+    _, zeros = drawn(task, "zero_rows")
+    assert all(bool((zeros == 0).all(axis).any()) for axis in range(3))
+    task = load(forward="x * 2", inputs="torch.randint(0, 50257, (64,))")
+    x = x_of(task.draw(task.sizes[0], 41))
+    low, high = int(x.min()), int(x.max())
+    again = x_of(task.draw(task.sizes[0], 42))
+    assert (low, high) == (int(again.min()), int(again.max())), "the range's ends are in every draw"
+
+
 def test_coherent_rounding_lies_just_above_the_grid(load: Load) -> None:
     task = load(forward="x * 2", inputs="torch.rand(64, 256)")
     for name, bits in (("coherent_fp16", 10), ("coherent_bf16", 7)):

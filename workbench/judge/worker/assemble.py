@@ -22,6 +22,7 @@ from workbench.core.verdict import (
     VerdictCandidate,
     VerdictTask,
 )
+from workbench.judge.worker.elsewhere import unlike_the_device
 from workbench.judge.worker.estimate import estimate
 from workbench.judge.worker.runs import root
 from workbench.judge.worker.versions import versions
@@ -67,7 +68,11 @@ def assemble(
         failed_gate=failed,
         reason=reason if outcome != "pass" else "Every gate that this target has passed.",
         gates=gates,
-        unchecked=tuple(dict.fromkeys([*judging.unchecked, *missing, *given, *ALWAYS_UNCHECKED])),
+        unchecked=tuple(
+            dict.fromkeys(
+                [*judging.unchecked, *unlike_the_device(judging), *missing, *given, *ALWAYS_UNCHECKED]
+            )
+        ),
         resources=resources,
         estimate=estimate(judging, plan, resources, judging.counted) if plan and resources.kernels else None,
         memory=memory_of(judging),

@@ -224,7 +224,7 @@ def _assemble(
     lines += [f'#line 1 "{_ENTRIES}"']
     for i, kernel in enumerate(kernels):
         lines.append(
-            f'extern "C" __attribute__((visibility("default"))) void wb_entry_{i}(void **a) {{ wb::call(&{kernel}, a); }} '
+            f'extern "C" __attribute__((visibility("default"))) void wb_entry_{i}(void **wb_args) {{ wb::call(&{kernel}, wb_args); }} '
             f'extern "C" __attribute__((visibility("default"))) const uint32_t *wb_sizes_{i}() '
             f"{{ return wb::Sizes<decltype(&{kernel})>::bytes; }}"
         )

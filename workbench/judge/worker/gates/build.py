@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 from workbench.core.build import BuildFailure, CudaBuild
-from workbench.core.plan import CompileOptions, Plan
+from workbench.core.plan import CompileOptions, Diagnostic, Launch, Plan
 from workbench.dialect.check import check_arguments
 from workbench.judge.worker import watching
 from workbench.judge.worker.gates.parse import failed
 from workbench.judge.worker.judging import Built, Judging
 from workbench.judge.worker.outcome import CannotJudge, Finding
+from workbench.profile.occupancy import MOST_PROCESSORS, occupancy
 from workbench.runner.compiler.client import Builds
 
 AGAIN_S = 10.0
@@ -117,7 +121,27 @@ def _arguments(judging: Judging, plans: list[Plan], built: Built) -> Finding | N
     for plan in plans:
         if diagnostics := check_arguments(plan, tuple(built.kernels.values()), judging.limits):
             return failed(diagnostics, size=plan.size)
+        if diagnostics := tuple(_too_many_at_once(plan, built)):
+            return failed(diagnostics, size=plan.size)
     return None
+
+
+def _too_many_at_once(plan: Plan, built: Built) -> Iterator[Diagnostic]:
+    """Cooperative launches whose blocks cannot all run at once, on the largest device of the architecture."""
+    for step in (step for half in plan.halves for step in half.steps if isinstance(step, Launch)):
+        kernel = built.kernels.get(step.kernel)
+        processors = MOST_PROCESSORS.get(built.cuda.arch.rstrip("af"))
+        if not step.cooperative or kernel is None or processors is None:
+            continue
+        shared = kernel.shared_bytes + step.shared_bytes
+        each = occupancy(built.cuda.arch, math.prod(step.block), kernel.registers, shared).blocks
+        if (blocks := math.prod(step.grid)) > each * processors:
+            yield Diagnostic(
+                f"launch {step.kernel}: {blocks:,} blocks of a cooperative launch must all run at once; of this kernel "
+                f"{each} fit on a multiprocessor, and no {built.cuda.arch} device has over {processors}. "
+                "Launch fewer blocks, and loop over the work.",
+                step.line,
+            )
 
 
 def _sentence(failure: BuildFailure, otherwise: str) -> str:

@@ -111,12 +111,19 @@ def _special(tensor: torch.Tensor, structure: Structure, generator: torch.Genera
 
 
 def _zero_rows(tensor: torch.Tensor, structure: Structure, generator: torch.Generator) -> torch.Tensor:
-    """An eighth of the rows (last axis), the first or the last among them, are zero."""
+    """An eighth of the rows (last axis), the first or the last among them, are zero, and one vector along each other
+    axis, since what is normalised or reduced may lie there."""
     if tensor.dim() < 2 or not _may_be_zero(structure):
         return tensor
     chosen = torch.rand((*tensor.shape[:-1], 1), generator=generator) < 0.125
     flat = chosen.view(-1)
     flat[0 if int(torch.randint(0, 2, (), generator=generator)) else -1] = True
+    for axis in range(tensor.dim() - 1):
+        shape = list(tensor.shape)
+        shape[axis] = 1
+        vector = torch.zeros(shape, dtype=torch.bool)
+        vector.view(-1)[int(torch.randint(0, vector.numel(), (), generator=generator))] = True
+        chosen = chosen | vector
     return torch.where(chosen, torch.zeros((), dtype=tensor.dtype), tensor)
 
 

@@ -122,6 +122,9 @@ def _integers(structure: Structure, generator: torch.Generator) -> torch.Tensor:
         tensor = _distinct(structure, generator).movedim(-1, axis)
     else:
         tensor = torch.randint(structure.low, structure.high + 1, shape, generator=generator)
+        if tensor.numel() >= 4:  # the ends of the range, which a draw seldom holds: a first and a last token
+            places = torch.randint(0, tensor.numel(), (2,), generator=generator)
+            tensor.view(-1)[places] = torch.tensor([structure.low, structure.high])
     for axis in structure.repeated:
         tensor = tensor.narrow(axis, 0, 1).expand(shape)
     if structure.ordered:
