@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from workbench.runner.host.toolchain import RUNTIME, Prepared
 REDUCTIONS = (
     "row_sums", "tree<float, 256>", "tree<int, 64>", "histogram", "transpose", "scan", "look_back", "half_axpy", "half2_ops",
     "bf16_fma", "where_am_i", "gather", "votes", "counts", "float_atomics", "spin_lock", "spin_flag", "spin_rounding", "unwritten",
-    "math", "bits",
+    "math", "inverses", "bits",
 )  # fmt: skip
 
 
@@ -254,6 +256,32 @@ def test_math_functions_agree_with_numpy(runner: HostRunner, rng: np.random.Gene
          [0.5 + 0.5 * erf(v / 2**0.5) for v in d], d], 1
     )  # fmt: skip
     np.testing.assert_allclose(y.result, want, rtol=1e-6, atol=1e-7)
+
+
+def test_inverses_of_the_error_function_are_right_into_their_tails(runner: HostRunner) -> None:
+    x = np.array([1e-38, 1e-20, 1e-7, 0.01, 0.2, 0.25, 0.5, 0.7, 0.75, 0.9, 0.9999, 1], np.float32)
+    y = empty((len(x), 6), np.float32)
+    must_run(runner, "inverses", 1, 32, [given(x), y, len(x)])
+    quantile = NormalDist().inv_cdf
+
+    def inverse(v: float) -> float:
+        if abs(v) == 1:
+            return math.copysign(math.inf, v)
+        small = v * math.pi**0.5 / 2 * (1 + math.pi * v * v / 12)
+        return small if abs(v) < 1e-4 else quantile((1 + v) / 2) / 2**0.5
+
+    want = []
+    for value in map(float, x):
+        # Above 25 its square's exponential overflows: there 1 / (sqrt(pi) a) (1 - 1 / (2 a^2) + 3 / (4 a^4) - ...).
+        a = 30 * value
+        series = (
+            (1 - 0.5 / a**2 + 0.75 / a**4 - 1.875 / a**6 + 6.5625 / a**8) / (math.pi**0.5 * a) if a > 6 else 0
+        )
+        scaled = math.exp(a * a) * math.erfc(a) if a < 20 else series
+        normal = quantile(value) if value < 1 else math.inf
+        row = [inverse(float(np.float32(2 * value - 1))), -quantile(value / 2) / 2**0.5, normal]
+        want.append([*row, scaled, inverse(value), 1 / math.hypot(x[0], x[1])])
+    np.testing.assert_allclose(y.result, np.array(want).astype(np.float32), rtol=3e-7)
 
 
 def test_bit_intrinsics_are_exact(runner: HostRunner) -> None:

@@ -233,6 +233,17 @@ extern "C" __global__ void math(const float *x, float *y, int n) {
     y[i * 8 + 7] = fmaxf(x[i], NAN) + table[i & 3] * 0.f + max(0, -1) + __int_as_float(0);
 }
 
+extern "C" __global__ void inverses(const float *x, float *y, int n) {
+    const int i = threadIdx.x;
+    if (i >= n) return;
+    y[i * 6 + 0] = erfinvf(2.f * x[i] - 1.f);
+    y[i * 6 + 1] = erfcinvf(x[i]);
+    y[i * 6 + 2] = normcdfinvf(x[i]);
+    y[i * 6 + 3] = erfcxf(30.f * x[i]);
+    y[i * 6 + 4] = (float)erfinv((double)x[i]);
+    y[i * 6 + 5] = rnormf(2, x);
+}
+
 extern "C" __global__ void bits(unsigned *y) {
     y[0] = __popc(0xf0f0u), y[1] = __clz(1), y[2] = __ffs(8), y[3] = __brev(1u);
     y[4] = __byte_perm(0x33221100u, 0x77665544u, 0x7531u);

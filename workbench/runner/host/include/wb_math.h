@@ -88,11 +88,70 @@ WB_PURE float norm3df(float a, float b, float c) { return (float)__builtin_sqrt(
 WB_PURE float norm4df(float a, float b, float c, float d) {
     return (float)__builtin_sqrt((double)a * a + (double)b * b + (double)c * c + (double)d * d);
 }
+WB_PURE double norm(int n, const double *v) {
+    double sum = 0;
+    for (int i = 0; i < n; ++i) sum += v[i] * v[i];
+    return __builtin_sqrt(sum);
+}
+WB_PURE float normf(int n, const float *v) {
+    double sum = 0;
+    for (int i = 0; i < n; ++i) sum += (double)v[i] * v[i];
+    return (float)__builtin_sqrt(sum);
+}
+WB_PURE double rnorm(int n, const double *v) { return 1.0 / norm(n, v); }
+WB_PURE float rnormf(int n, const float *v) { return 1.0f / normf(n, v); }
 WB_PURE float rnorm3df(float a, float b, float c) { return 1.0f / norm3df(a, b, c); }
 WB_PURE float normcdff(float a) { return 0.5f * ::erfcf(-a * 0.70710678118654752440f); }
 WB_PURE double normcdf(double a) { return 0.5 * ::erfc(-a * 0.70710678118654752440); }
-WB_PURE float erfcxf(float a) { return (float)(::exp((double)a * a) * ::erfc((double)a)); }
-WB_PURE double erfcx(double a) { return ::exp(a * a) * ::erfc(a); }
+namespace wb {
+// exp(a * a) * erfc(a); from 8 on by its continued fraction, as exp(a * a) soon overflows.
+inline double scaled_erfc(double a) {
+    if (a < 8) return ::exp(a * a) * ::erfc(a);
+    double below = a;
+    for (int k = 60; k > 0; --k) below = a + 0.5 * k / below;
+    return 0.56418958354775628695 / below;
+}
+
+// x with erfc(x) = z, 0 < z <= 1: a rough start and Newton's steps on the logarithm, which is smooth down to the smallest z.
+inline double inverse_erfc(double z) {
+    const double log_z = ::log(z);
+    double x = z > 0.5 ? (1 - z) * 0.88622692545275801365 : __builtin_sqrt(-log_z);
+    for (int i = 0; i < 60; ++i) {
+        const double scaled = scaled_erfc(x);  // d log(erfc(x)) / dx = -2 / (sqrt(pi) * scaled)
+        const double step = (::log(scaled) - x * x - log_z) * scaled * 0.88622692545275801365;
+        x += step;
+        if (__builtin_fabs(step) <= 1e-15 * __builtin_fabs(x)) break;
+    }
+    return x;
+}
+
+// x with erf(x) = y, |y| <= 0.5, where 1 - y has lost what y has left.
+inline double small_inverse_erf(double y) {
+    double x = y * 0.88622692545275801365;
+    for (int i = 0; i < 60; ++i) {
+        const double step = (y - ::erf(x)) * 0.88622692545275801365 * ::exp(x * x);
+        x += step;
+        if (__builtin_fabs(step) <= 1e-16 * __builtin_fabs(x)) break;
+    }
+    return x;
+}
+}  // namespace wb
+WB_PURE double erfcx(double a) { return wb::scaled_erfc(a); }
+WB_PURE float erfcxf(float a) { return (float)wb::scaled_erfc(a); }
+WB_PURE double erfcinv(double z) {
+    if (!(z >= 0 && z <= 2)) return __builtin_nan("");
+    if (z == 0 || z == 2) return z == 0 ? __builtin_inf() : -__builtin_inf();
+    if (z > 0.5 && z < 1.5) return wb::small_inverse_erf(1 - z);
+    return z > 1 ? -wb::inverse_erfc(2 - z) : wb::inverse_erfc(z);
+}
+WB_PURE double erfinv(double y) {
+    if (__builtin_fabs(y) <= 0.5) return wb::small_inverse_erf(y);
+    return erfcinv(1 - y);  // exact, as 0.5 < |y| <= 1 is near enough to 1
+}
+WB_PURE float erfinvf(float y) { return (float)erfinv((double)y); }
+WB_PURE float erfcinvf(float z) { return (float)erfcinv((double)z); }
+WB_PURE double normcdfinv(double p) { return -1.41421356237309504880 * erfcinv(2 * p); }
+WB_PURE float normcdfinvf(float p) { return (float)normcdfinv((double)p); }
 WB_PURE float sinpif(float a) { return (float)::sin((double)a * 3.14159265358979323846); }
 WB_PURE float cospif(float a) { return (float)::cos((double)a * 3.14159265358979323846); }
 WB_PURE double sinpi(double a) { return ::sin(a * 3.14159265358979323846); }
