@@ -294,6 +294,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "last_token_is_padding": "numerics",
         "cooperative_for_nothing": "compile",
     },
+    "causal_scores": {"infinite": "pass", "large_instead": "numerics", "off_beside_it": "precision"},
     # What is returned may be an input only where the reference returns that very input.
     "residual": {"returns_the_input": "pass", "returns_a_copy": "pass", "returns_it_twice": "parse"},
     "snapshot": {"writes_the_copy": "pass", "returns_the_input": "parse"},

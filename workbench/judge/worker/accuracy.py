@@ -64,11 +64,14 @@ def accuracy(
     """
     if bar.allowed is None or not bar.exact or bar.target.numel() == 0:
         return None
-    everything = _accuracy(bar, bar.counted, actual, case, precision, perturbed, sides)
+    counted = bar.counted
+    if not bool((finite := bar.target.isfinite()).all()):  # of an infinity that is meant there is no error
+        counted = finite if counted is None else counted & finite
+    everything = _accuracy(bar, counted, actual, case, precision, perturbed, sides)
     if bar.filled is None:
         return everything
     # Beside a constant that is filled in, nothing is left of the errors of the rest.
-    rest = ~bar.filled if bar.counted is None else bar.counted & ~bar.filled
+    rest = ~bar.filled if counted is None else counted & ~bar.filled
     return max(
         everything, _accuracy(bar, rest, actual, case, precision, perturbed, sides), key=lambda a: a.ratio
     )
