@@ -45,6 +45,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "counts_its_launches": "audit",
         "fills_with_zeros": "audit",
         # The result is wrong.
+        "sums_of_other_threads": "bounds",
         "wrong_scale": "numerics",
         "ignores_weight": "numerics",
         "ignores_eps": "numerics",

@@ -38,6 +38,8 @@ _INCOMPLETE = (
 )
 NO_PLACE = 1 << 40
 """runtime/abi.h: kNoPlace."""
+_LOCAL = 3
+"""callbacks.cpp's `Where::space` of another thread's stack."""
 _SHUFFLES = {1: "__shfl_sync", 2: "__shfl_up_sync", 3: "__shfl_down_sync", 4: "__shfl_xor_sync"}
 Point = tuple[int, int, int]
 
@@ -192,7 +194,12 @@ def _decode(
     verb = {"read": "reads", "write": "writes", "atomic": "updates"}[access]
     what = f"{nbytes} bytes of {buffer} at byte {index}"
     other_line = lines.get(int(item.other_pc) - 1, 0) if item.other_pc else 0
-    if kind == "out of bounds":
+    if kind == "out of bounds" and int(item.space) == _LOCAL:
+        message = (
+            f"a pointer to another thread's local variable is {'read' if access == 'read' else 'written'} through, "
+            f"which on the device is this thread's own memory ({where})"
+        )
+    elif kind == "out of bounds":
         side = "before its start" if index < 0 else f"past its {size} bytes" if size else "outside of it"
         message = f"{buffer} is {'read' if access == 'read' else 'written'} at byte {index}, {side} ({where})"
     elif kind == "unwritten read":
@@ -267,6 +274,8 @@ def _place(
         return "a buffer", offset, 0
     if int(item.space) == 1:
         return "dynamic shared memory", offset, 0
+    if int(item.space) == _LOCAL:
+        return "another thread's local memory", 0, 0
     at = bisect_right([v.offset for v in variables], offset) - 1
     if 0 <= at < len(variables):
         variable = variables[at]

@@ -51,7 +51,7 @@ static void settle() {
 }
 
 struct Where {
-    uint32_t space, buffer;
+    uint32_t space, buffer;  // 0: a buffer; 1: dynamic shared memory; 2: a shared variable; 3: another thread's stack
     int64_t offset;
 };
 
@@ -202,6 +202,11 @@ static void in_shared(Access &a, uintptr_t address, bool reads) {
         return outside(a);
     }
     const uint64_t offset = address - (uintptr_t)w->tls;
+    int64_t place;
+    if (offset >= w->tls_bytes && stack_holds(address, &place)) {  // the thread's own never comes here
+        a.at = {3, 0, place};
+        return outside(a);
+    }
     if (offset >= w->tls_bytes || !state.variable_count) return;
     a.at = {2, 0, (int64_t)offset};
     for (uint32_t i = 0; i < state.variable_count; ++i) {
