@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -16,7 +17,9 @@ WAYS = [(msgspec.json.encode, msgspec.json.decode), (msgspec.msgpack.encode, msg
     "value", [math.inf, -math.inf, math.nan, 0.5, -0.0, 7, True, "inf", "nan", "", None], ids=repr
 )
 @pytest.mark.parametrize(("encode", "decode"), WAYS, ids=["log", "pipe"])
-def test_a_scalar_survives(value: Scalar, encode, decode) -> None:  # type: ignore[no-untyped-def]
+def test_a_scalar_survives(
+    value: Scalar, encode: Callable[[object], bytes], decode: Callable[..., Parameter]
+) -> None:
     given = Parameter("fill", "fill", "input", value=value)
     found = decode(written := encode(given), type=Parameter)
     assert repr(found.value) == repr(value) and type(found.value) is type(value)
