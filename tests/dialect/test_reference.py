@@ -146,7 +146,7 @@ def _signatures(draw: st.DrawFn) -> list[SizeSpec]:
             {"N": n},
             (
                 *(
-                    Parameter(a, a, r, spec(s, d), mutable=r == "buffer")  # type: ignore[arg-type]
+                    Parameter(a, a, r, spec(s, d), mutable=r == "buffer")  # type: ignore[arg-type]  # a role, as literals above
                     for a, r, s, d in zip(names, roles, shapes, dtypes, strict=True)
                 ),
                 *(Parameter(f"s{i}", f"m.s{i}", "attribute", None, v) for i, v in enumerate(scalars)),

@@ -67,7 +67,7 @@ def are(state: str, *candidates: str) -> Callable[[SessionState], bool]:
 
 
 async def submit(client: EngineClient, text: str, **fields: object) -> str:
-    answer = await client.request(SubmitCandidate(source=text.encode(), name=text[:20], **fields))  # type: ignore[arg-type]
+    answer = await client.request(SubmitCandidate(source=text.encode(), name=text[:20], **fields))  # type: ignore[arg-type]  # each test names fields of their own types
     assert answer.candidate is not None, answer.message
     return answer.candidate
 
@@ -77,7 +77,7 @@ def logged(world: World) -> list[Event]:
 
 
 def times(events: list[Event], kind: type) -> Counter[str]:
-    return Counter(e.candidate for e in events if isinstance(e, kind))  # type: ignore[attr-defined]
+    return Counter(e.candidate for e in events if isinstance(e, kind))  # type: ignore[attr-defined]  # every `kind` is of a candidate
 
 
 async def two_hanging(world: World, client: EngineClient, word: str = "WAITS") -> tuple[str, str]:
@@ -405,7 +405,7 @@ async def test_a_judge_that_was_idle_gives_memory_back_and_judges_on(
     pool = pooled([Post()])
     for number in (1, 2):
         one = await pool.add(f"number {number}")
-        await pool.until(lambda one=one: pool.state.candidates[one].state == "passed")  # type: ignore[misc]
+        await pool.until(lambda one=one: pool.state.candidates[one].state == "passed")  # type: ignore[misc]  # mypy takes no default in a lambda
         async with asyncio.timeout(PATIENCE_S):
             while not (tmp_path / "freed").exists() or len((tmp_path / "freed").read_text()) < number:
                 await asyncio.sleep(0.01)

@@ -20,7 +20,7 @@ TRAINING = DeviceProcess(pid=4711, name="/usr/bin/python3", used_bytes=30 * GIB)
 
 
 def gpu(index: int, **fields: object) -> Device:
-    return Device(**({"uuid": f"GPU-{index}{index}aa-bb", "name": "H200", "index": index} | fields))  # type: ignore[arg-type]
+    return Device(**({"uuid": f"GPU-{index}{index}aa-bb", "name": "H200", "index": index} | fields))  # type: ignore[arg-type]  # each test names fields of their own types
 
 
 def visible(choice: Choice) -> list[str]:

@@ -10,6 +10,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -110,12 +111,16 @@ def _device(nvml: Any, handle: Any, index: int) -> Device:
     )
 
 
+def _name_of(nvml: Any, pid: int) -> str:
+    return _text(nvml.nvmlSystemGetProcessName(pid))
+
+
 def _processes(nvml: Any, handle: Any) -> tuple[DeviceProcess, ...]:
     running = _asked(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle), [])
     return tuple(
         DeviceProcess(
             pid=process.pid,
-            name=_asked(nvml, lambda pid=process.pid: _text(nvml.nvmlSystemGetProcessName(pid)), "")[:_NAMES],  # type: ignore[misc]
+            name=_asked(nvml, partial(_name_of, nvml, process.pid), "")[:_NAMES],
             used_bytes=process.usedGpuMemory or 0,  # None: the driver does not say
         )
         for process in running

@@ -130,7 +130,7 @@ def test_the_fp64_gradient_is_lifted_where_the_module_goes_down(tmp_path: Path) 
     size = task.sizes[0]
     case = task.draw(size, 5, backward=True)
     exact = task.expected(size, case, backward=True).exact
-    x, a, g = (case.values[p].double() for p in ("input:x", "parameter:a", "gradient:out"))  # type: ignore[union-attr]
+    x, a, g = (case.values[p].double() for p in ("input:x", "parameter:a", "gradient:out"))  # type: ignore[union-attr]  # tensors
     assert exact is not None
     assert torch.allclose(exact[1], g * torch.cos(x * a) * a, rtol=1e-13)
     assert torch.allclose(exact[2], (g * torch.cos(x * a) * x).sum(0), rtol=1e-12)
@@ -153,10 +153,10 @@ def test_incoming_gradients_come_apart_from_the_inputs(tmp_path: Path, seed: int
     without = task.draw(size, seed, "needle")
     for path, value in without.values.items():
         if isinstance(value, torch.Tensor):
-            assert torch.equal(value, one.values[path])  # type: ignore[arg-type]
+            assert torch.equal(value, one.values[path])  # type: ignore[arg-type]  # tensors
     assert set(one.values) - set(without.values) == {"gradient:out"}
     g = [case.values["gradient:out"] for case in (one, two)]
-    assert all(isinstance(t, torch.Tensor) and t.shape == (4, 6) for t in g) and torch.equal(g[0], g[1])  # type: ignore[arg-type]
+    assert all(isinstance(t, torch.Tensor) and t.shape == (4, 6) for t in g) and torch.equal(g[0], g[1])  # type: ignore[arg-type]  # tensors
 
 
 @pytest.mark.parametrize("case", GRADIENT_CASES)

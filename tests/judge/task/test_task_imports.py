@@ -81,7 +81,7 @@ def test_a_module_and_class_name_a_task(package: Path, monkeypatch: pytest.Monke
     assert task.info.name == "Other"
     size = task.sizes[0]
     case = task.draw(size, 1)
-    assert torch.equal(task.expected(size, case).eager[0], case.values["input:x"] - 1)  # type: ignore[operator]
+    assert torch.equal(task.expected(size, case).eager[0], case.values["input:x"] - 1)  # type: ignore[operator]  # a tensor
     assert load(f"{package / 'job.py'}:Other").info.name == "Other"
 
 

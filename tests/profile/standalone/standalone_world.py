@@ -169,7 +169,7 @@ class Simulation:
     def key(self, plan: Plan, number: int) -> Any:
         """Which memory a tensor is; made on first sight."""
         while plan.tensors[number].base is not None:
-            number = plan.tensors[number].base  # type: ignore[assignment]
+            number = plan.tensors[number].base  # type: ignore[assignment]  # the loop asked
         tensor = plan.tensors[number]
         forward = self.compiled.plan
         if tensor.path is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,8 +39,8 @@ def results_of(stage: Stage, prepared: Prepared, run: Run, *, first: int = 0) ->
         yield Result(
             prepared.bars[number],
             as_tensor(run.outputs[number], stage.results[number].tensor),
-            lambda n=number: prepared.perturbed(n),  # type: ignore[misc]
-            lambda n=number: prepared.sides(n),  # type: ignore[misc]
+            partial(prepared.perturbed, number),
+            partial(prepared.sides, number),
         )
     parameters = stage.size.by_path()
     for path, bar in prepared.mutated.items():
@@ -48,7 +49,7 @@ def results_of(stage: Stage, prepared: Prepared, run: Run, *, first: int = 0) ->
         assert spec is not None and isinstance(value, torch.Tensor)
         written = run.written.get(path)  # a tensor that the plan never asks for holds what it held
         actual = value if written is None else as_tensor(written, spec)
-        yield Result(bar, actual, lambda p=path: prepared.perturbed_mutated(p), no_sides)  # type: ignore[misc]
+        yield Result(bar, actual, partial(prepared.perturbed_mutated, path), no_sides)
 
 
 def accuracies(stage: Stage, prepared: Prepared, run: Run, precision: str) -> list[Accuracy]:

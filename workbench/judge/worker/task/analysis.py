@@ -273,7 +273,9 @@ def _is_definite(draw: torch.Tensor) -> bool:
     return bool((torch.linalg.cholesky_ex(draw.double()).info == 0).all())
 
 
-def _axis(draws: Sequence[torch.Tensor], measure: object, *, non_negative: bool) -> int | None:
+def _axis(
+    draws: Sequence[torch.Tensor], measure: Callable[[torch.Tensor, int], torch.Tensor], *, non_negative: bool
+) -> int | None:
     """The last axis of more than two elements along which `measure` is one in every draw."""
     if non_negative and not all(bool((d >= 0).all()) for d in draws):
         return None
@@ -281,7 +283,7 @@ def _axis(draws: Sequence[torch.Tensor], measure: object, *, non_negative: bool)
     for axis in range(draws[0].dim() - 1, -1, -1):
         if draws[0].shape[axis] < 2:
             continue
-        if all(bool(((measure(d, axis) - 1).abs() < tolerance).all()) for d in draws):  # type: ignore[operator]
+        if all(bool(((measure(d, axis) - 1).abs() < tolerance).all()) for d in draws):
             return axis
     return None
 

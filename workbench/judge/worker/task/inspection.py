@@ -240,8 +240,8 @@ def replay(instance: Instance, seed: int) -> dict[str, Any]:
     for leaf in leaves:
         before = known.get(leaf.key)
         if isinstance(leaf.value, torch.Tensor):
-            same = isinstance(before, torch.Tensor) and before.shape == leaf.value.shape
-            if not same or before.dtype != leaf.value.dtype:  # type: ignore[union-attr]
+            given = before if isinstance(before, torch.Tensor) else None
+            if given is None or (given.shape, given.dtype) != (leaf.value.shape, leaf.value.dtype):
                 raise TaskError(
                     f"get_inputs() of {instance.program.file.file.name} returns another shape for {leaf.key} each time.",
                     do="Make it return the same shapes; declare sizes for others.",

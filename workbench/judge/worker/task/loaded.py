@@ -20,7 +20,7 @@ from workbench.judge.worker.task.limits import (
     HOST_WORK_LIMIT,
 )
 from workbench.judge.worker.task.options import Options
-from workbench.judge.worker.task.program import Program
+from workbench.judge.worker.task.program import Program, Where
 from workbench.judge.worker.task.reference import Reference, Values
 from workbench.judge.worker.task.signature import (
     identifier,
@@ -115,8 +115,8 @@ class LoadedTask:
         if key not in self._specs:
             name = ", ".join(f"{k}={wanted[k]}" for k in values) or "as judged"
             tried = attempt(self._program, wanted, "meta")
-            where = "cpu" if tried.why or tried.work <= HOST_WORK_LIMIT else "meta"
-            kept = attempt(self._program, wanted, where, keep=True)  # type: ignore[arg-type]
+            where: Where = "cpu" if tried.why or tried.work <= HOST_WORK_LIMIT else "meta"
+            kept = attempt(self._program, wanted, where, keep=True)
             self._specs[key] = None
             if not kept.why and kept.instance is not None:
                 spec = size_spec(name, wanted, kept, judged=where == "cpu", like=self._judged.spec)
