@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 import click
 
 from workbench.cli import interrupts
+from workbench.cli.architectures import check_arch
 from workbench.cli.candidates import CandidateFile, read_candidate
 from workbench.cli.plain import plain
-from workbench.core.errors import UsageError
 from workbench.core.locate import LocatedTask, locate_task
 from workbench.core.messages import StandaloneWritten
-from workbench.core.plan import LIMITS
 from workbench.judge.client import LOAD_LIMIT_S, JudgeClient
 from workbench.profile.standalone import replacing
 
-_ARCH = re.compile(r"sm_\d{2,3}[af]?")
 _MESSAGES = 20
 _EXIT_CODES = {"candidate": 1, "request": 2, "judge": 3}
 
@@ -78,11 +75,7 @@ def command(
     Exits with 0 when it is written, 1 when the candidate has no such program (it does not compile, or uses library
     steps), 2 for a wrong command line, size, folder or file, 3 when the task or the judge is broken.
     """
-    if arch is not None and not (_ARCH.fullmatch(arch) and arch.rstrip("af") in LIMITS):
-        raise UsageError(
-            f"{arch[:40]} is not an architecture known here.",
-            do=f"Known: {', '.join(LIMITS)}, also with an a.",
-        )
+    check_arch(arch)
     located, file = locate_task(task), read_candidate(candidate)
     try:
         with replacing(folder, force=force) as new:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 
 from workbench import __version__
 from workbench.cli import interrupts
+from workbench.cli.architectures import check_arch
 from workbench.cli.candidates import CandidateFile, accepted_in, read_candidate
 from workbench.cli.debug import debug
 from workbench.cli.junit import ENDED, JUnitFile, Reached
@@ -24,12 +24,9 @@ from workbench.cli.verify_table import Table, width
 from workbench.core.errors import JudgeError, TaskError, UsageError, WorkbenchError
 from workbench.core.locate import LocatedTask, locate_task
 from workbench.core.messages import GateTicked
-from workbench.core.plan import LIMITS
 from workbench.core.task import TaskInfo
 from workbench.core.verdict import Target, Verdict, VerdictCandidate, VerdictTask, encode_verdict
 from workbench.judge.client import LOAD_LIMIT_S, JudgeClient
-
-_ARCH = re.compile(r"sm_\d{2,3}[af]?")
 
 
 class Show:
@@ -167,10 +164,7 @@ def command(
     """
     _refuse_mixtures(debugging, verdict_file is not None, as_json, junit is not None, bool(required))
     requirements = [understand(text) for text in required]
-    if arch is not None and not (_ARCH.fullmatch(arch) and arch.rstrip("af") in LIMITS):
-        raise UsageError(
-            f"{arch} is not an architecture known here.", do=f"Known: {', '.join(LIMITS)}, also with an a."
-        )
+    check_arch(arch)
     again = recorded(verdict_file, task, candidates) if verdict_file is not None else None
     if again is not None:
         located, files, target = again.task, [again.file], again.verdict.target
