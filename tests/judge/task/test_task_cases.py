@@ -68,6 +68,16 @@ def test_a_vector_along_each_axis_is_zero_and_integers_reach_both_ends(load: Loa
     assert (low, high) == (int(again.min()), int(again.max())), "the range's ends are in every draw"
 
 
+def test_a_column_is_not_all_zero_and_repeated_integers_reach_both_ends(load: Load) -> None:
+    task = load(forward="x * 2", inputs="torch.randn(64, 1)")
+    _, zeros = drawn(task, "zero_rows")
+    assert 0 < int((zeros == 0).sum()) < 64
+    task = load(forward="x * 2", inputs="torch.randint(0, 50257, (8,)).expand(16, 8).contiguous()")
+    draws = [x_of(task.draw(task.sizes[0], seed)) for seed in range(20)]
+    assert len({(int(x.min()), int(x.max())) for x in draws}) == 1
+    assert all(bool((x == x[:1]).all()) for x in draws)
+
+
 def test_coherent_rounding_lies_just_above_the_grid(load: Load) -> None:
     task = load(forward="x * 2", inputs="torch.rand(64, 256)")
     for name, bits in (("coherent_fp16", 10), ("coherent_bf16", 7)):

@@ -258,7 +258,9 @@ def _bar(output: Output, eager: Tensor, exact: Tensor | None, tolerance: Toleran
     if exact is not None:
         # A constant like finfo(dtype).min is another number in fp64; what eager can hold is wanted.
         target = torch.where(
-            mine.isfinite() & (target.abs() > torch.finfo(_real(eager).dtype).max), mine, target
+            mine.isfinite() & target.isfinite() & (target.abs() > torch.finfo(_real(eager).dtype).max),
+            mine,
+            target,
         )
     size = target.abs()
     rms = _row_rms(size)
@@ -273,7 +275,7 @@ def _counting(bar: Bar, meant: Tensor | None = None) -> Bar:
     counted = torch.isfinite(mine)
     if bar.exact:
         # The finest that half the tolerance can tell: what eager itself gets wrong cannot be asked of a candidate.
-        counted &= (mine - bar.target).abs_() <= bar.allowed * 0.5
+        counted &= bar.target.isfinite() & ((mine - bar.target).abs_() <= bar.allowed * 0.5)
     if meant is not None:
         counted |= meant
         excluded = int(counted.numel() - counted.sum())

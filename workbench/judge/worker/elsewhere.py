@@ -16,8 +16,10 @@ _BLOCK_SCOPE = re.compile(r"\batomic\w+_block\b")
 def unlike_the_device(judging: Judging) -> Iterator[str]:
     """One line for each; by the candidate's text and its cubins."""
     text = judging.source.device if judging.source is not None else ""
+    # A define may carry a name into the code.
+    text = "\n".join([text, *(str(value) for options in judging.builds for _, value in options.defines)])
     fast = sorted({m[0] for m in _FAST.finditer(text)})
-    fast += ["compile(fast_math=True)"] * any(options.fast_math for options in judging.builds)
+    fast = ["compile(fast_math=True)"] * any(options.fast_math for options in judging.builds) + fast
     if fast:
         yield f"what {', '.join(fast[:6])} give on the device: the host computes them as the exact functions"
     if scoped := sorted({m[0] for m in _BLOCK_SCOPE.finditer(text)}):

@@ -122,6 +122,8 @@ def _zero_rows(tensor: torch.Tensor, structure: Structure, generator: torch.Gene
         shape = list(tensor.shape)
         shape[axis] = 1
         vector = torch.zeros(shape, dtype=torch.bool)
+        if vector.numel() < 2:  # it would be everything
+            continue
         vector.view(-1)[int(torch.randint(0, vector.numel(), (), generator=generator))] = True
         chosen = chosen | vector
     return torch.where(chosen, torch.zeros((), dtype=tensor.dtype), tensor)

@@ -123,8 +123,19 @@ def _integers(structure: Structure, generator: torch.Generator) -> torch.Tensor:
     else:
         tensor = torch.randint(structure.low, structure.high + 1, shape, generator=generator)
         if tensor.numel() >= 4:  # the ends of the range, which a draw seldom holds: a first and a last token
-            places = torch.randint(0, tensor.numel(), (2,), generator=generator)
-            tensor.view(-1)[places] = torch.tensor([structure.low, structure.high])
+            kept = tensor  # of what is repeated the first slice is
+            for axis in structure.repeated:
+                kept = kept.narrow(axis, 0, 1)
+            if structure.zeros is None:
+                first = int(torch.randint(0, kept.numel(), (), generator=generator))
+                other = int(torch.randint(1, max(kept.numel(), 2), (), generator=generator))
+                flat = torch.tensor([first, (first + other) % kept.numel()])
+                ends = torch.stack(torch.unravel_index(flat, kept.shape), -1)
+            else:
+                free = (~structure.zeros.expand(shape)[tuple(slice(0, n) for n in kept.shape)]).nonzero()
+                ends = free[torch.randperm(len(free), generator=generator)[:2]]
+            for place, value in zip(ends, (structure.low, structure.high), strict=False):
+                kept[tuple(place)] = value
     for axis in structure.repeated:
         tensor = tensor.narrow(axis, 0, 1).expand(shape)
     if structure.ordered:
